@@ -1,4 +1,4 @@
-//! How long Ctrl-C takes to the next prompt: 35 operations that take long are begun at the prompt of a
+//! How long Ctrl-C takes to the next prompt: 43 operations that take long are begun at the prompt of a
 //! pseudo-terminal, left alone for a moment, and interrupted. The goal is 100 ms.
 //!
 //! `cargo bench --bench interrupts` prints a table with the median of each operation, and of all the median and the
@@ -37,12 +37,13 @@ const SETUP: &[&str] = &[
     "let labels = (0..100_000).map(|i| i % 2 == 0)",
     "let large = tensor::randn([60_000_000], #{ seed: 1 })",
     "let numbers = tensor::randn([2_000_000], #{ seed: 1 }).to_array()",
+    "let other = model::init(m.config, #{ tokenizer: m, seed: 1 })",
     "let maps = []; maps.pad(500_000, #{ a: 1, b: 2 });",
     "let json = to_json(maps);",
 ];
 
 /// What runs for seconds at least.
-const OPERATIONS: [(&str, &str); 35] = [
+const OPERATIONS: [(&str, &str); 43] = [
     ("an endless loop", "loop { }"),
     ("a comparison of lists", "maps == maps"),
     ("a sort by a function", "numbers.sort(|a, b| a - b)"),
@@ -81,6 +82,20 @@ const OPERATIONS: [(&str, &str); 35] = [
     ("ACDC", "circuit::acdc(m, pairs, #{ threshold: 0.0001 })"),
     ("edges", "circuit::edges(m, pairs, #{ method: \"exact\" })"),
     ("a causal tree", "circuit::causal_tree(m, [before, s], s.feature(1), text)"),
+    ("a Lorsa", "sae::lorsa(m, 1, small, #{ steps: 100_000 })"),
+    ("a temporal dictionary", "sae::temporal(m, \"resid_post.1\", small, #{ steps: 100_000 })"),
+    (
+        "a parameter decomposition",
+        "decomposition::mlp(m, 5, small, #{ parts: 64, gate: \"shared\", steps: 100_000, context: 64 })",
+    ),
+    ("transcoder adapters", "diff::transcoder_adapters(m, other, small, #{ steps: 100_000 })"),
+    ("bridges", "circuit::bridges(m, other, small, #{ steps: 100_000 })"),
+    ("tokens that rise", "diff::mine(m, other, text, #{ rows: 1000 })"),
+    (
+        "sentences written anew",
+        "intervene::anchors(m, \"Ann went to the inn. It was late in the year.\", [\"Ann\"], #{ rollouts: 10_000 })",
+    ),
+    ("cards of heads", "features::heads(m, ids)"),
 ];
 
 fn main() {

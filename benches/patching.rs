@@ -1,7 +1,8 @@
-//! Patching of a long prompt, beside TransformerLens. Writes `docs/benchmarks-patching.md`.
+//! Patching of a long prompt, beside TransformerLens, and suppressed sentences and a patchscope, beside their authors' code.
+//! Writes `docs/benchmarks-patching.md`.
 //!
 //! `cargo bench --bench patching`; TransformerLens is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
-//! interpreter that has it.
+//! interpreter that has it, and the authors' code where the variables that its scripts in `peers` name are set.
 
 mod common;
 
@@ -46,7 +47,9 @@ fn main() {
         in_session(folder, move |session| {
             eval(session, &prepare);
             let peers = Peers::run("patching.py", &[PEER_RUNS.to_string(), place.display().to_string()]);
-            measured(session, &place, &peers)
+            let mut rows = measured(session, &place, &peers);
+            beside_authors(session, &place, &mut rows);
+            rows
         })
     });
 }
@@ -55,7 +58,16 @@ const SENTENCES: &str = "Times are medians; ratios are of medians of the same ru
      weights, in f32, the same in both; one pair of prompts of 50 tokens that differ in their second one, clean activations into \
      the corrupt run, the metric a logit difference. TransformerLens runs the whole model for each patch, its progress bars \
      off, each grid once, and every tenth of the patches by head and position, that time multiplied by ten; its grid is given \
-     the clean cache, ours makes it as well. Differences are relative to the largest effect of a grid.";
+     the clean cache, ours makes it as well. Differences are relative to the largest effect of a grid. Sentences (Bogdan et al. \
+     2025) are 12, of 122 tokens in all, in a model of the shape of Qwen2 (6 layers of 192, 6 heads) with random weights: the \
+     authors' code runs it once for each, and compares the 100 likeliest tokens; ours compares all, and reads what heads attend to \
+     as well. The patchscope (Ghandeharioun et al. 2024) is of one token of `tiny`, from each of 6 layers in the same one.";
+
+/// Tokens that the model says of a vector.
+const SAID: usize = 10;
+/// What the sentences are about.
+const SUBJECTS: [&str; 12] =
+    ["man", "house", "garden", "letter", "road", "lamp", "winter", "captain", "window", "child", "table", "horse"];
 
 fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
     let mut rows = Rows::new();
@@ -86,4 +98,32 @@ fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
         }
     }
     rows
+}
+
+/// The effects of suppressed sentences, and a patchscope, beside their authors' code.
+fn beside_authors(session: &mut Session, folder: &Path, rows: &mut Rows) {
+    let sentence = |subject: &str| format!("The old {subject} was there before the others came.");
+    let sentences = SUBJECTS.map(sentence).to_vec();
+    std::fs::write(folder.join("sentences.json"), serde_json::json!(sentences).to_string()).unwrap();
+    let prepare = format!(
+        "let tiny = model::load(\"tiny\"); let text = {:?};
+         let qwen = model::init(#{{
+             model_type: \"qwen2\", vocab_size: 4096, hidden_size: 192, intermediate_size: 768, num_hidden_layers: 6,
+             num_attention_heads: 6, num_key_value_heads: 6, max_position_embeddings: 256, tie_word_embeddings: true,
+         }}, #{{ tokenizer: tiny, seed: 1 }});
+         qwen.save(\"qwen2\");",
+        sentences.join(" ")
+    );
+    eval(session, &prepare);
+    let time = |session: &mut Session, code: &str| timed(|| eval(session, code), RUNS);
+    let sentences = time(session, "intervene::sentences(qwen, text, #{ apart: 1 })");
+    let peers = Peers::run("sentences.py", &[RUNS.to_string(), folder.display().to_string()]);
+    rows.push(("effects of 12 suppressed sentences on each other".into(), milliseconds(sentences)));
+    rows.push(("the authors' code, the same".into(), peers.against("sentences", sentences, milliseconds)));
+    let scope =
+        format!("tiny.patchscope(\"The old house by the sea\", \"Everybody knows the\", #{{ tokens: {SAID} }})");
+    let scope = time(session, &scope);
+    let peers = Peers::measure("patchscopes.py", &[RUNS, SAID]);
+    rows.push((format!("a patchscope of 6 layers, {SAID} tokens said of each"), milliseconds(scope)));
+    rows.push(("the authors' code, the same".into(), peers.against("patchscopes", scope, milliseconds)));
 }

@@ -23,6 +23,8 @@ use microtome::script::engine::thread::with_large_stack;
 const RUNS: usize = 3;
 const PROMPT: usize = 512;
 const WRITTEN: usize = 64;
+/// Tokens that are read by products of bf16.
+const BF16_PROMPT: usize = 256;
 /// Tokens that are read for the activations of a layer, rows of a step, and steps of a dictionary.
 const HARVESTED: usize = 18_000;
 const BATCH: usize = 4096;
@@ -94,6 +96,17 @@ fn speed(folder: &Path, rows: &mut Rows) {
         rows.push((format!("{what}, of a prompt of {PROMPT} tokens"), words(ours)));
         rows.push(("transformers".into(), peers.against(&format!("transformers_{name}"), ours, words)));
         rows.push(("llama.cpp".into(), peers.against(&format!("llama_{name}"), ours, words)));
+    }
+    let begin = format!("m = model::load({:?}, #{{ compute: \"bf16\" }});", gemma::file(folder));
+    of(&mut session, &begin);
+    for (what, asked) in [("the last logits", ", #{ pos: -1 }"), ("all logits", "")] {
+        let code = format!("m.logits(ids.call({BF16_PROMPT}){asked});");
+        let fast = timed(|| of(&mut session, &code), RUNS);
+        of(&mut session, &format!("let exact = model::load({:?});", gemma::file(folder)));
+        let exact = timed(|| of(&mut session, &code.replacen('m', "exact", 1)), RUNS);
+        let ratio = exact.as_secs_f64() / fast.as_secs_f64();
+        let found = format!("{} ({ratio:.2} times as fast as in f32)", rate(BF16_PROMPT, fast));
+        rows.push((format!("reading {BF16_PROMPT} tokens by products of bf16, {what}"), found));
     }
 }
 

@@ -1,8 +1,8 @@
-//! Steps of fitting dictionaries, sweeps, and encoding, beside those of Python libraries; and the effect of screening.
+//! Steps of fitting dictionaries, sweeps, encoding, and maps, beside those of Python libraries; and the effect of screening.
 //! Writes `docs/benchmarks-sae.md`.
 //!
 //! `cargo bench --bench sae`; the libraries are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
-//! interpreter that has dictionary-learning, sae-lens and eai-sparsify. With `--no-default-features` nothing uses AVX-512,
+//! interpreter that has dictionary-learning, sae-lens, eai-sparsify and umap-learn. With `--no-default-features` nothing uses AVX-512,
 //! matrix products included, and the page is `docs/benchmarks-sae-avx2.md`.
 
 mod common;
@@ -18,7 +18,7 @@ mod step;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{BenchPage, Rows, milliseconds, rate, timed};
+use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, rate, seconds, timed};
 use microtome::base::memory;
 use microtome::sae::fit::FitBatch;
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
@@ -42,6 +42,8 @@ const KINDS: [(&str, &[&str]); 5] = [
     ("jumprelu", &["dictionary_learning_jumprelu"]),
 ];
 const ENCODERS: [&str; 3] = ["dictionary_learning_encode", "sae_lens_encode", "sparsify_encode"];
+/// Passes over all weights of a map.
+const EPOCHS: usize = 300;
 /// Shares of codes above 0, around the one from which on dense products are faster.
 const SHARES: [f64; 5] = [0.03, 0.06, 0.1, 0.2, 0.5];
 
@@ -60,6 +62,7 @@ fn main() {
     sweep(&mut rows, &peers, &batches);
     cross_layer(&mut rows);
     shares(&mut rows, &batches);
+    map(&mut rows);
     let (file, level, real) = if cfg!(feature = "avx512") {
         ("benchmarks-sae.md", "With all instructions that the processor has.", real::SENTENCE)
     } else {
@@ -70,7 +73,9 @@ fn main() {
          Activations are {D} wide and random, a batch has {ROWS} rows, everything is f32; a step is whole: codes, gradients \
          of all weights, clipping, Adam, directions at length 1, and the count of dead features (none is dead). `topk` and \
          `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \
-         libraries. {real}"
+         libraries. The map is of {} random directions, by cosine, with 15 neighbours and {EPOCHS} epochs; umap-learn \
+         begins, as ours does, with principal components. {real}",
+        WIDTHS[0]
     );
     BenchPage::new("Benchmarks of dictionaries", "sae", sentences).in_file(file).publish(&rows);
 }
@@ -143,6 +148,20 @@ fn shares(rows: &mut Rows, batches: &[FitBatch]) {
         let found = format!("sparse {}, dense {}", milliseconds(sparsely), milliseconds(densely));
         rows.push((format!("`relu`, {features} features, {:.0} % firing", 100.0 * share), found));
     }
+}
+
+/// A map of directions by UMAP.
+fn map(rows: &mut Rows) {
+    let features = WIDTHS[0];
+    let prepare = format!("let directions = tensor::randn([{features}, {D}], #{{ seed: 0 }});");
+    let call = format!("sae::map(directions, #{{ neighbours: 15, epochs: {EPOCHS} }})");
+    let time = in_session(&anywhere(), move |session| {
+        eval(session, &prepare);
+        timed(|| eval(session, &call), 3)
+    });
+    let peers = Peers::measure("map.py", &[features, D, EPOCHS]);
+    rows.push((format!("a map of {features} directions"), seconds(time)));
+    rows.push(("umap-learn, the same".into(), peers.against("map", time, seconds)));
 }
 
 fn told(step: Duration, fit: &Fit) -> String {

@@ -1,11 +1,19 @@
 // The engine as a page sees it: unpacked from the page itself, in a worker that Stop ends.
 "use strict";
 
+// Returns the bytes that a text has in base64. They are millions: a call for each letter would take a second.
+function bytesOf(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
 // Unpacks what `page/build` put into an element: gzip in base64.
 async function unpacked(id) {
   const text = document.getElementById(id).textContent.trim();
-  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
@@ -40,6 +48,13 @@ class Microtome {
       this.waiting.set(id, { resolve, reject, output });
       this.worker.postMessage({ id, ask, ...rest });
     });
+  }
+
+  // Another worker of the same engine and files, for what is to be answered beside this one.
+  beside() {
+    const other = Object.assign(Object.create(Microtome.prototype), this, { worker: undefined });
+    other.begin();
+    return other;
   }
 
   // Asks the engine; `output` takes what is told before the answer.

@@ -9,7 +9,6 @@ pub use microtome_methods::{
 
 pub mod report;
 
-#[cfg(feature = "explorer")]
 pub mod explorer;
 
 #[cfg(feature = "sweep")]

@@ -8,7 +8,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::load;
-use microtome::circuit::tree::{Stage, TreeOptions, effects};
+use microtome::circuit::tree::{EffectTarget, Stage, TreeOptions, effects};
 use microtome::model::Model;
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
 use microtome::script::Session;
@@ -44,7 +44,8 @@ fn effects_of_a_tree_are_those_of_full_forwards_on_every_family() {
             truth["clean_ids"].to_dtype(microtome::tensor::DType::U32).unwrap().to_vec2().unwrap();
         let target: Vec<i64> = truth["tree_target"].to_vec1().unwrap();
         let options = TreeOptions::default();
-        let found = effects(&model, &from, &to, target[0] as usize, &texts, &options, &Task::default()).unwrap();
+        let targets = [EffectTarget { feature: target[0] as usize, texts }];
+        let found = effects(&model, &from, &to, &targets, &options, &Task::default()).unwrap().remove(0);
         let expected: Vec<f32> = truth["tree_effect"].to_vec1().unwrap();
         assert_eq!(found.mean.len(), expected.len());
         for (feature, (found, expected)) in found.mean.iter().zip(&expected).enumerate() {

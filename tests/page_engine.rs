@@ -147,7 +147,7 @@ fn the_page_opens_from_a_file_and_connects_nowhere() {
         println!("{text}: {}", browser.text(state));
     };
     ask(&mut browser, &format!("{MODEL}\nm.predict(text, 1)"));
-    assert!(browser.text("document.getElementById('out').innerText").contains(')'));
+    browser.until("document.querySelector('#out iframe').contentDocument.body.innerText.includes(')')");
     ask(&mut browser, "plot::line([1, 2, 4])");
     assert!(browser.is("document.querySelector('#out svg')"));
     ask(&mut browser, "1 + nothing");

@@ -7,6 +7,7 @@ use std::process::Command;
 use microtome::base::Result;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::report::page_engine::PageEngine;
 use microtome::script::Session;
 use microtome::script::docs::site::{self, SiteFiles};
 use microtome::script::engine::env::Env;
@@ -145,6 +146,11 @@ fn the_search_finds_a_function_and_opens_it() {
 
 /// The site of a folder with these files, made without the program.
 fn made(written: &[(&str, &str)]) -> Result<SiteFiles> {
+    made_with(written, None)
+}
+
+/// The same, whose examples can be run where there is an engine.
+fn made_with(written: &[(&str, &str)], live: Option<&PageEngine>) -> Result<SiteFiles> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in written {
         let place = folder.path().join(name);
@@ -153,7 +159,7 @@ fn made(written: &[(&str, &str)]) -> Result<SiteFiles> {
     }
     let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
     let files = Files::new(Access::new(Path::new("out"), &Rules::default()).unwrap(), false);
-    site::of(folder.path(), session.engine(), &session.docs(), &files, &[])
+    site::of(folder.path(), session.engine(), &session.docs(), &files, &[], live)
 }
 
 fn text(site: &SiteFiles, name: &str) -> String {
@@ -242,6 +248,24 @@ fn links_that_lead_nowhere_are_errors() {
             assert_eq!(error.message, format!("a link leads nowhere: README.md: {link}"));
         }
     }
+}
+
+#[test]
+fn only_a_live_site_has_examples_that_run_and_the_engine_once() {
+    let readme = "# A\n\n[b](docs/b.md)\n\n```rhai\n1 + 1\n```\n\n```sh\nls\n```\n";
+    let written = [("README.md", readme), ("docs/b.md", "# B\n\nNo code.\n")];
+    let engine = PageEngine { module: b"module".to_vec(), worker: b"worker".to_vec() };
+    let [plain, live] = [None, Some(&engine)].map(|engine| made_with(&written, engine).unwrap());
+    let names = |site: &SiteFiles| site.files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let more = ["live.css", "live.js", "live-engine.js", "live-model.js"].map(String::from);
+    assert_eq!(names(&live), [names(&plain), more.to_vec()].concat());
+    assert_eq!(text(&live, "docs/b.html"), text(&plain, "docs/b.html"));
+    let (home, before) = (text(&live, "index.html"), text(&plain, "index.html"));
+    assert!(!before.contains("live.js") && !before.contains("data-run"));
+    assert_eq!(home.matches(" data-run=\"script\"").count(), 1, "{home}");
+    assert!(home.contains("worker-src blob:") && home.contains("src=\"live.js\"") && !home.contains("connect-src"));
+    assert!(text(&live, "docs/reference/sae.html").contains("<script src=\"../../live.js\" defer>"));
+    assert_eq!(text(&live, "live-engine.js"), engine.script());
 }
 
 #[test]

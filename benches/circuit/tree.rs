@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use microtome::base::Task;
 use microtome::base::task::human as human_time;
-use microtome::circuit::tree::{Depth, Effects, Stage, TreeOptions, effects, from_survey};
+use microtome::circuit::tree::{Depth, EffectTarget, Effects, Stage, TreeOptions, effects, from_survey};
 use microtome::circuit::{Graph, Node};
 use microtome::features::Survey;
 use microtome::features::survey::{KeptPositions, Moment, Tally};
@@ -80,7 +80,9 @@ pub fn rows(rows: &mut Rows) {
     assert!(contexts.len() == CONTEXTS && contexts.iter().all(|context| context.len() == LENGTH));
 
     let stages = [saes.len() - 2, saes.len() - 1].map(|at| Stage::new(&model, &saes[at]).unwrap());
-    let node = || effects(&model, &stages[0], &stages[1], target, &contexts, &TreeOptions::default(), &task).unwrap();
+    let targets = [EffectTarget { feature: target, texts: contexts.clone() }];
+    let options = TreeOptions::default();
+    let node = || effects(&model, &stages[0], &stages[1], &targets, &options, &task).unwrap().remove(0);
     let each = timed(|| drop(node()), RUNS);
     let found = node();
 

@@ -15,8 +15,14 @@ pub fn part() -> Option<(String, PathBuf)> {
 
 /// What a part prints.
 pub fn alone(part: &str, folder: &Path) -> String {
+    alone_with(part, folder, &[])
+}
+
+/// What a part prints that has these variables of its environment.
+pub fn alone_with(part: &str, folder: &Path, variables: &[(&str, String)]) -> String {
     let mut program = Command::new(std::env::current_exe().unwrap());
-    let output = program.env(PART, part).env(FOLDER, folder).output().unwrap();
+    let variables = variables.iter().map(|(name, value)| (name, value));
+    let output = program.env(PART, part).env(FOLDER, folder).envs(variables).output().unwrap();
     assert!(output.status.success(), "{part}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().into()
 }

@@ -82,8 +82,10 @@ pub fn beside(bench: &str) -> Option<String> {
 fn scripts(bench: &str) -> Vec<&str> {
     match bench {
         "circuit" => vec!["circuit", "predicting"],
+        "patching" => vec!["patching", "sentences", "patchscopes"],
         "real" => vec!["real", "sae"],
-        "train" => vec!["train", "adapters"],
+        "sae" => vec!["sae", "map"],
+        "train" => vec!["train", "adapters", "decomposition", "sparse", "lorsa"],
         "workbench" => vec!["sample"],
         _ => vec![bench],
     }

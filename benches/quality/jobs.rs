@@ -50,12 +50,11 @@ pub fn jobs(site: &str) -> Vec<QualityJob> {
         }
         "temporal" => return [100, 400].map(|steps| QualityJob { features: 384, ..job("temporal", steps) }).into(),
         "resid_post.3, seed 1" => return vec![job("topk", 400)],
+        "resid_post.3, soft_topk" => return vec![job("soft_topk", 400)],
         _ => return vec![job("topk", 100), job("topk", 400)],
     }
     let mut all: Vec<QualityJob> = [100, 400, LONG].map(|steps| job("topk", steps)).into();
-    all.extend(
-        ["batch_topk", "soft_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)),
-    );
+    all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));
     all
 }
 

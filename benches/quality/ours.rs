@@ -60,6 +60,7 @@ pub fn sites() -> Vec<FitSite> {
     all.push(of("stories260K", &stories, RowSource::Site(middle)));
     all.push(of("outliers", tiny, RowSource::Outliers(middle)));
     all.push(FitSite { seed: 1, ..of("resid_post.3, seed 1", tiny, RowSource::Site(middle)) });
+    all.push(of("resid_post.3, soft_topk", tiny, RowSource::Site(middle)));
     all.push(of("crosscoder", tiny, RowSource::Several(&["resid_post.1", "resid_post.3", "resid_post.5"])));
     all.push(of("transcoder", tiny, RowSource::Transcoder("mlp_in.3", "mlp_out.3")));
     all.push(of("temporal", tiny, RowSource::Texts(middle)));

@@ -42,6 +42,10 @@ pub use linear::activation::{activate, activate_gated};
 pub use linear::columns::column_networks;
 pub use linear::packed::{PackedMatrix, Packing, linear_packed};
 pub use linear::{add, linear, linear_activated};
+pub use losses::by_words::{
+    ComparedRow, GoesOn, LikeliestWords, UnembeddedRows, Unembedding, UnembeddingMatrix, WORDS, compared_of,
+    divergences_of, likeliest_of, token_losses_of,
+};
 pub use losses::cross_entropy::cross_entropy;
 pub use losses::divergence::divergences;
 pub use losses::token_losses;
@@ -51,6 +55,7 @@ pub use optimiser::{adamw_step, global_norm};
 pub use recurrence::{
     DeltaRuleInputs, ScanInputs, delta_rule, delta_rule_read, delta_rule_states, scan, scan_states, states_read,
 };
+pub use rows::chosen_sums::chosen_sums;
 pub use rows::embed::look_up;
 pub use rows::{centred, largest, picked};
 pub use tape::record::{on_tape, with_gradient, with_whole_gradient};

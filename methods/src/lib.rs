@@ -61,10 +61,11 @@
 //! and tables in Arrow;
 //! `avx512` uses AVX-512 where the CPU has it; `cuda` and `metal` build candle's GPU backends, and need their toolkits.
 
-pub use microtome_core::{bail, choices, err, options};
+pub use microtome_core::{bail, choices, err, options, text_or_number};
 #[doc(inline)]
 pub use microtome_core::{base, checkpoint, model, net, probes, questions, tensor, tokenizer, training};
 
+mod common;
 pub mod data;
 
 pub mod sae;

@@ -3,27 +3,34 @@
 
 #![cfg(target_arch = "wasm32")]
 
+mod explorer;
+
+mod example;
+mod live;
+mod patience;
+
 use std::panic;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use microtome::base::access::{Access, Rules};
 use microtome::base::clock::Instant;
+use microtome::base::error::IN_PROGRAM;
 use microtome::base::files::Files;
 use microtome::base::memory::CountingAllocator;
 use microtome::base::settings::Settings;
-use microtome::base::{Result, Task, disk};
+use microtome::base::{Kind, Result, Task, disk};
 use microtome::err;
-use microtome::repl::Repl;
 use microtome::repl::stages::{ShownStage, StageDisplay, StageProgress};
+use microtome::repl::{LineFailure, Repl};
 use microtome::report::terminal::Screen;
 use microtome::script::Session;
 use microtome::script::engine::console::{Console, Notebook};
 use microtome::script::engine::env::Env;
 use microtome::script::report::mime;
 use microtome::tensor::Device;
+use patience::Patience;
 use rhai::Dynamic;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
@@ -65,6 +72,7 @@ pub fn file(path: &str) -> std::result::Result<Vec<u8>, JsError> {
 #[wasm_bindgen]
 pub struct Engine {
     repl: Repl,
+    patience: Patience,
 }
 
 #[wasm_bindgen]
@@ -73,19 +81,17 @@ impl Engine {
     #[wasm_bindgen(constructor)]
     pub fn new(width: usize) -> std::result::Result<Engine, JsError> {
         panic::set_hook(Box::new(|panic| tell(&json!({ "kind": "panic", "text": panic.to_string() }))));
-        let session = Session::new(env(width)?);
-        Ok(Self { repl: Repl::new(session, false).without_rc() })
+        let patience = Patience::default();
+        let session = Session::new(env(width, &patience)?);
+        Ok(Self { repl: Repl::new(session, false).without_rc(), patience })
     }
 
     /// Runs a text, and returns how it ended: `{ seconds, error: null | { kind, message, text } }`, where `text` is drawn as
     /// in the terminal.
     pub fn run(&mut self, text: &str) -> String {
         let begun = Instant::now();
-        let error = self.repl.submit(text).err().map(|failure| {
-            let drawn = self.repl.drawn(&failure);
-            json!({ "kind": failure.kind(), "message": failure.message(), "text": drawn })
-        });
-        json!({ "seconds": begun.elapsed().as_secs_f64(), "error": error }).to_string()
+        let outcome = self.repl.submit(text).map(|_flow| ());
+        self.ended(begun, outcome)
     }
 
     /// Returns what may stand at a place of a text, counted as JavaScript counts: `{ start, candidates: [{ text, shown }] }`.
@@ -108,6 +114,23 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Writes how a text ended that began then; what was refused on its way has not ended well.
+    fn ended(&self, begun: Instant, outcome: std::result::Result<(), LineFailure>) -> String {
+        let refusal = self.patience.take_refusal().map(LineFailure::from);
+        let error = refusal.or(outcome.err()).map(|failure| {
+            let mut drawn = self.repl.drawn(&failure);
+            // The hint may be of those who asked for a file or for the network.
+            let is_of_program = failure.kind() == Kind::File.name() || failure.message().contains("a page has no ");
+            if is_of_program && !drawn.contains(IN_PROGRAM) {
+                drawn.push_str(&format!("  a page has its own files and no network; {IN_PROGRAM}\n"));
+            }
+            json!({ "kind": failure.kind(), "message": failure.message(), "text": drawn })
+        });
+        json!({ "seconds": begun.elapsed().as_secs_f64(), "error": error }).to_string()
+    }
+}
+
 /// Returns the byte at which a number of UTF-16 units of a text end.
 fn byte_at(text: &str, units: usize) -> usize {
     let mut before = 0;
@@ -120,10 +143,10 @@ fn byte_at(text: &str, units: usize) -> usize {
 }
 
 /// Makes an environment whose files lie in memory, and whose console is the page.
-fn env(width: usize) -> Result<Env> {
+fn env(width: usize, patience: &Patience) -> Result<Env> {
     let settings = Settings::default();
-    let progress = Arc::new(StageProgress::new(Stages));
-    let task = Task::new(Arc::new(AtomicBool::new(false)), progress);
+    let progress = Arc::new(StageProgress::new(Stages(patience.clone())));
+    let task = Task::new(patience.stop.clone(), progress);
     let files = Files::new(Access::new(&settings.out, &Rules::default())?, false).heeding(&task);
     let screen = Screen { width: width.clamp(40, 200), ..Screen::default() };
     Ok(Env::new(settings, task, files, Console::collecting(screen, Rc::new(Page)), Device::Cpu))
@@ -157,11 +180,12 @@ impl Notebook for Page {
     }
 }
 
-/// Stages of the work, shown while it runs.
-struct Stages;
+/// Stages of the work, shown while it runs, as long as the page has patience.
+struct Stages(Patience);
 
 impl StageDisplay for Stages {
     fn show(&self, stages: &[ShownStage]) {
+        self.0.look_at(stages);
         let stages: Vec<Value> = stages
             .iter()
             .map(|stage| json!({ "line": stage.line, "done": stage.done, "total": stage.total, "ended": stage.has_ended }))

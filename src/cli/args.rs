@@ -261,6 +261,10 @@ pub struct ExploreArguments {
     /// The port on 127.0.0.1; 0 takes any that is free.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
+
+    /// Write the page into a folder that needs no server, with the engine, the model and the dictionaries inside.
+    #[arg(long, value_name = "DIR", conflicts_with = "port")]
+    pub export: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -9,6 +9,7 @@ use super::Exit;
 use super::args::CommonArguments;
 use super::setup::{self, SessionNeeds};
 use crate::base::Result;
+use crate::report::page_engine::PageEngine;
 use crate::script::Session;
 use crate::script::docs::reference;
 use crate::script::docs::site;
@@ -27,6 +28,10 @@ pub struct DocArguments {
     /// microtome.toml.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions"])]
     pub html: Option<PathBuf>,
+
+    /// Let readers run the examples of the site in their browser (docs/live.md).
+    #[arg(long, requires = "html")]
+    pub live: bool,
 
     /// Write definition files for Rhai's language server.
     #[arg(long, value_name = "DIR", conflicts_with = "words")]
@@ -54,7 +59,9 @@ pub fn run(options: &CommonArguments, doc: &DocArguments) -> Result<Exit> {
     }
     if let Some(folder) = &doc.html {
         let commands = crate::repl::commands::summaries();
-        let site = site::of(Path::new("."), session.engine(), &session.docs(), &session.env().files, &commands)?;
+        let page_engine = if doc.live { Some(PageEngine::find()?) } else { None };
+        let files = &session.env().files;
+        let site = site::of(Path::new("."), session.engine(), &session.docs(), files, &commands, page_engine.as_ref())?;
         publish(&session, folder, &site.files)?;
         return Ok(super::run::to_stdout(&format!(
             "{} pages, from {}\n",

@@ -1,4 +1,5 @@
-//! `microtome explore`: a page for the browser on which a person looks at features while typing.
+//! `microtome explore`: a page for the browser on which a person looks at features while typing, served on this machine or exported
+//! as a folder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,20 @@ use crate::base::files::{self, Files};
 use crate::base::{Kind, Result};
 use crate::checkpoint::load::INSIDE;
 use crate::err;
+use crate::explorer::export::{ExportedFile, export};
 use crate::explorer::{Explorer, ExplorerInputs, serve};
 use crate::model::reading::fitted::FittedLens;
+use crate::report::page_engine::PageEngine;
 use crate::sae::formats::find;
 use crate::script::engine::env::Env;
 use crate::script::session::record::{self, Record};
 
 pub fn run(options: &CommonArguments, explore: &ExploreArguments) -> Result<Exit> {
-    let env = setup::env(options, SessionNeeds::default())?;
+    // What the user names on the command line is theirs to write, unlike what a script names.
+    let mut options = options.clone();
+    options.allow_write.extend(explore.export.clone());
+    let env = setup::env(&options, SessionNeeds::default())?;
+    let engine = explore.export.as_ref().map(|_| PageEngine::find()).transpose()?;
     let saved = explore.run.as_deref().map(|folder| saved(&env.files, folder)).transpose()?.unwrap_or_default();
     let dictionaries = [explore.dictionary.clone(), saved.dictionaries].concat();
     if let (Some(run), []) = (&explore.run, dictionaries.as_slice()) {
@@ -33,6 +40,10 @@ pub fn run(options: &CommonArguments, explore: &ExploreArguments) -> Result<Exit
         tokens: explore.tokens,
         descriptions: explore.descriptions.clone(),
     };
+    if let (Some(folder), Some(engine)) = (&explore.export, engine) {
+        let written = export(&opened(&env, plan)?, &engine, folder, &env.files, &env.task)?;
+        return Ok(super::run::to_stdout(&sizes(folder, &written)));
+    }
     let served = opened(&env, plan).and_then(|explorer| {
         serve(explorer, explore.port, |address| env.console.speak(&format!("{address}\n")), &env.task)
     });
@@ -47,6 +58,14 @@ pub fn run(options: &CommonArguments, explore: &ExploreArguments) -> Result<Exit
         }
         other => other.map(|()| Exit::Done),
     }
+}
+
+/// Writes the files of an export with their sizes, and where the page is.
+fn sizes(folder: &Path, written: &[ExportedFile]) -> String {
+    let total: u64 = written.iter().map(|file| file.bytes).sum();
+    let mb = |bytes: u64| format!("{:>9.3} MB", bytes as f64 / 1e6);
+    let lines = written.iter().map(|file| format!("{}  {}\n", mb(file.bytes), file.name));
+    lines.collect::<String>() + format!("{}  in {}\n", mb(total), folder.join("index.html").display()).as_str()
 }
 
 fn opened(env: &Env, plan: ExplorerInputs) -> Result<Explorer> {

@@ -2,24 +2,20 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::base::task::{Bar, Progress};
-use crate::base::{Error, Kind, locked};
-
-/// Minimum time between two lines of progress.
-const PACE: Duration = Duration::from_millis(100);
+use super::reply;
+use crate::base::{Error, Kind, Result};
 
 /// A line, and whether it says that there is no answer.
 struct AnswerLine {
@@ -50,17 +46,9 @@ impl AnswerSender {
     }
 
     /// Sends the last line: the answer, or why there is none.
-    pub fn end(&self, outcome: Result<Value, Error>) {
-        match outcome {
-            Ok(mut answer) => {
-                if let Some(fields) = answer.as_object_mut() {
-                    fields.insert("done".into(), true.into());
-                }
-                self.send(&answer, false);
-            }
-            Err(error) if error.kind == Kind::Interrupted => self.send(&json!({ "cancelled": true }), false),
-            Err(error) => self.send(&failure(&error), true),
-        }
+    pub fn end(&self, outcome: Result<Value>) {
+        let is_failure = outcome.as_ref().is_err_and(|error| error.kind != Kind::Interrupted);
+        self.send(&reply::last(outcome), is_failure);
     }
 
     fn send(&self, line: &Value, is_failure: bool) {
@@ -69,15 +57,10 @@ impl AnswerSender {
     }
 }
 
-/// Returns an error as the page is told it.
-pub fn failure(error: &Error) -> Value {
-    json!({ "error": { "message": error.message, "hint": error.hint } })
-}
-
 /// Returns the response to an error that came before any line.
 pub fn refusal(error: &Error) -> Response {
     let kind = [(CONTENT_TYPE, "application/json")];
-    (StatusCode::BAD_REQUEST, kind, format!("{}\n", failure(error))).into_response()
+    (StatusCode::BAD_REQUEST, kind, format!("{}\n", reply::failure(error))).into_response()
 }
 
 impl AnswerReceiver {
@@ -108,54 +91,4 @@ impl Drop for AnswerReceiver {
     fn drop(&mut self) {
         self.flag.store(true, Ordering::Relaxed);
     }
-}
-
-/// Progress as lines of the answer.
-pub struct AnswerProgress(Arc<ProgressLines>);
-
-struct ProgressLines {
-    speaker: AnswerSender,
-    last: Mutex<Option<Instant>>,
-}
-
-impl AnswerProgress {
-    pub fn by(speaker: &AnswerSender) -> Self {
-        Self(Arc::new(ProgressLines { speaker: speaker.clone(), last: Mutex::default() }))
-    }
-}
-
-impl ProgressLines {
-    fn tell(&self, done: u64, total: Option<u64>, what: &str) {
-        let mut last = locked(&self.last);
-        if last.is_none_or(|last| last.elapsed() >= PACE) {
-            *last = Some(Instant::now());
-            self.speaker.say(&json!({ "progress": [done, total, what] }));
-        }
-    }
-}
-
-impl Progress for AnswerProgress {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        self.0.tell(0, total, label);
-        Box::new(AnswerBar { pace: self.0.clone(), label: label.into(), done: Mutex::default(), total })
-    }
-
-    fn say(&self, _line: &str) {}
-}
-
-struct AnswerBar {
-    pace: Arc<ProgressLines>,
-    label: String,
-    done: Mutex<u64>,
-    total: Option<u64>,
-}
-
-impl Bar for AnswerBar {
-    fn advance(&self, by: u64) {
-        let mut done = locked(&self.done);
-        *done = done.saturating_add(by);
-        self.pace.tell(*done, self.total, &self.label);
-    }
-
-    fn note(&self, _text: &str) {}
 }

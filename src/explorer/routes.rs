@@ -13,14 +13,14 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer_stream::{self, AnswerProgress, AnswerReceiver, AnswerSender};
-use super::answers::{ASKS, Question};
+use super::answer_stream::{self, AnswerReceiver, AnswerSender};
+use super::answers::{self, ASKS, Question};
 use super::gate::{self, Gate};
 use super::slots::{Slot, SlotQuestion, Slots};
 use super::state::Explorer;
-use super::{answers, page};
+use super::{page, reply};
+use crate::base::Result;
 use crate::base::task::spawned;
-use crate::base::{Result, Task, json};
 use crate::err;
 
 /// State that all connections share.
@@ -48,11 +48,10 @@ impl Service {
 
     /// Begins to answer, on a thread of its own.
     fn ask(&self, ask: &str, body: &[u8]) -> Result<AnswerReceiver> {
-        let wrong = |e: serde_json::Error| err!(Format, "expected a question in JSON, found another text: {e}");
-        let value: Value = json::read(body, wrong)?;
-        let Asker { page, slot } = Asker::deserialize(&value)
+        let fields = answers::fields(body)?;
+        let Asker { page, slot } = Asker::deserialize(&fields)
             .map_err(|e| err!(Format, "expected a question with a `page` and a `slot`, found another one: {e}"))?;
-        let question = Question::parse(ask, value)?;
+        let question = Question::parse(ask, fields)?;
         let turn = self.slots.take(Slot::new(page, slot)?)?;
         let (speaker, listener) = answer_stream::channel(turn.flag());
         let explorer = self.explorer.clone();
@@ -63,12 +62,11 @@ impl Service {
 
 /// Answers a question when its turn has come.
 fn work(explorer: &Arc<Explorer>, question: Question, turn: &SlotQuestion, speaker: &AnswerSender) {
-    let task = Task::new(turn.flag().clone(), Arc::new(AnswerProgress::by(speaker)));
+    let sender = speaker.clone();
+    let carrier: reply::Carrier = Arc::new(move |line: &Value| sender.say(line));
     let _computing = turn.begin();
-    let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        task.check()?;
-        answers::answer(explorer, question, &mut |line| speaker.say(&line), &task)
-    }));
+    let answer = || reply::answer(explorer, question, &carrier, turn.flag());
+    let answered = std::panic::catch_unwind(AssertUnwindSafe(answer));
     speaker.end(answered.unwrap_or_else(|_| {
         Err(err!(Bug, "internal error: the terminal of the explorer shows where")
             .hint("this is a mistake in microtome; please report it with the question that shows it"))
@@ -88,8 +86,8 @@ pub fn router(gate: Gate, service: Arc<Service>) -> Router {
 }
 
 async fn file(Path((_, name)): Path<(String, String)>) -> Response {
-    match page::file(&name) {
-        Some((kind, content)) => ([(CONTENT_TYPE, kind)], content).into_response(),
+    match page::files().iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, content)) => ([(CONTENT_TYPE, *kind)], content.as_str()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

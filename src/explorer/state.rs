@@ -1,8 +1,9 @@
 //! State of an explorer: a model, its dictionaries and lenses, a text for cards and trees, and what is known of features in words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::last_read::LastRead;
@@ -25,7 +26,7 @@ use crate::sae::load::LoadOptions;
 use crate::tensor::Device;
 
 /// Model, dictionaries, lenses and text to be explored, by the names on the command line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExplorerInputs {
     pub model: String,
     pub dictionaries: Vec<String>,
@@ -62,6 +63,8 @@ pub struct Explorer {
     /// Explanations and labels of features in words.
     pub said: Said,
     pub files: Files,
+    /// The folder of parts that were computed when the explorer was exported.
+    pub(super) kept_in: Option<PathBuf>,
     pub(super) last_read: Mutex<Option<Arc<LastRead>>>,
     /// The cards of the model's attention heads.
     pub(super) heads: SharedValue<HeadCards>,
@@ -118,7 +121,7 @@ impl Explorer {
         }
         let files = files.clone();
         let (last_read, heads) = Default::default();
-        Ok(Self { plan, model, dictionaries, lenses, text, said, files, last_read, heads })
+        Ok(Self { plan, model, dictionaries, lenses, text, said, files, kept_in: None, last_read, heads })
     }
 
     /// Returns one of the dictionaries.

@@ -1,5 +1,7 @@
 //! The explorer through real sockets: who is let in, what is cancelled, and two at once.
 
+#![cfg(feature = "explorer")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;

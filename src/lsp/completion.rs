@@ -10,6 +10,7 @@ use super::mending::place_of_import;
 use super::scene::Scene;
 use super::scopes::DefinitionKind;
 use super::view::View;
+use crate::base::Result;
 use crate::repl::choices;
 use crate::repl::cursor::{CompletionSpot, CursorText};
 use crate::repl::known_variables::{KnownVariables, ValueShape};
@@ -59,17 +60,17 @@ impl Candidate {
     }
 }
 
-/// Lists the candidates for the text at a byte, best first.
-pub fn complete(view: &View, byte: usize) -> Vec<CompletionItem> {
-    let Some(cursor) = view.scopes.before(byte) else { return Vec::new() };
+/// Lists the candidates for the text at a byte, best first; `check` fails when nobody waits for them any more.
+pub fn complete(view: &View, byte: usize, check: &dyn Fn() -> Result<()>) -> Result<Vec<CompletionItem>> {
+    let Some(cursor) = view.scopes.before(byte) else { return Ok(Vec::new()) };
     let scene = view.scene(byte);
     let (start, candidates) = match cursor.spot() {
-        CompletionSpot::Nowhere => return Vec::new(),
-        CompletionSpot::Text { token, start } => (start, in_text(view, &cursor, token, start, &scene)),
+        CompletionSpot::Nowhere => return Ok(Vec::new()),
+        CompletionSpot::Text { token, start } => (start, in_text(view, &cursor, token, start, &scene, check)?),
         CompletionSpot::Module { path, start } => (start, of_module(view, path)),
         CompletionSpot::Member { dot, start } => (start, members(view, value_shape::before(&cursor, dot, &scene))),
         CompletionSpot::Key { map, start } => (start, keys(view, &cursor, map, &scene)),
-        CompletionSpot::Name { start } if is_named_anew(&cursor, start) => return Vec::new(),
+        CompletionSpot::Name { start } if is_named_anew(&cursor, start) => return Ok(Vec::new()),
         CompletionSpot::Name { start } => (start, names(view, byte, &scene)),
     };
     let written = cursor.text.get(start..).unwrap_or_default();
@@ -89,7 +90,7 @@ pub fn complete(view: &View, byte: usize) -> Vec<CompletionItem> {
         additional_text_edits: candidate.import.map(|import| vec![imported(view, &import)]),
         ..CompletionItem::default()
     };
-    fitting.into_iter().enumerate().map(item).collect()
+    Ok(fitting.into_iter().enumerate().map(item).collect())
 }
 
 /// Returns the change that imports a library at the top.
@@ -106,7 +107,14 @@ fn is_named_anew(cursor: &CursorText, start: usize) -> bool {
 
 /// Lists the words for a string: keys of a map that it indexes, libraries, or the words that an argument or an option
 /// takes.
-fn in_text(view: &View, cursor: &CursorText, token: usize, start: usize, scene: &Scene) -> Vec<Candidate> {
+fn in_text(
+    view: &View,
+    cursor: &CursorText,
+    token: usize,
+    start: usize,
+    scene: &Scene,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<Vec<Candidate>> {
     let quote = cursor.word(token).chars().next().unwrap_or('"');
     let rest = view.text().get(cursor.text.len()..).unwrap_or_default();
     let closing = if rest.starts_with(quote) { String::new() } else { quote.to_string() };
@@ -118,35 +126,35 @@ fn in_text(view: &View, cursor: &CursorText, token: usize, start: usize, scene: 
     let (words, kind) = if let Some(shape) = map {
         (shape.keys, CompletionItemKind::FIELD)
     } else if before.is_some_and(|before| cursor.word(before) == "import") {
-        (importable(view), CompletionItemKind::MODULE)
+        (importable(view, check)?, CompletionItemKind::MODULE)
     } else {
         (choices::at(cursor, token, scene).words, CompletionItemKind::VALUE)
     };
     let is_whole = |word: &str| !word.ends_with('/');
     let written = cursor.text.get(start..).unwrap_or_default();
-    let fitting = words.into_iter().filter(|word| word.starts_with(written));
-    fitting
-        .map(|word| {
-            let text = if is_whole(&word) { format!("{word}{closing}") } else { word.clone() };
-            Candidate { text, ..Candidate::new(word, kind) }
-        })
-        .collect()
+    let candidate = |word: String| {
+        let text = if is_whole(&word) { format!("{word}{closing}") } else { word.clone() };
+        Candidate { text, ..Candidate::new(word, kind) }
+    };
+    Ok(words.into_iter().filter(|word| word.starts_with(written)).map(candidate).collect())
 }
 
-/// Lists what the script may import: the stdlib, libraries of its project, and the scripts beside it.
-fn importable(view: &View) -> Vec<String> {
+/// Lists what the script may import: the stdlib, libraries of its project, and the scripts beside it, of whose folder
+/// there may be much.
+fn importable(view: &View, check: &dyn Fn() -> Result<()>) -> Result<Vec<String>> {
     let folder = view.document.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let env = view.session.env();
     let mut names = stdlib();
     names.extend(Resolver::importable(env, folder));
     let own = view.document.path.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
     let beside = if folder == Path::new("") { Path::new(".") } else { folder };
+    let listed = env.files.names_while(beside, check)?;
     let mut scripts: Vec<String> =
-        env.files.names(beside).iter().filter_map(|name| name.strip_suffix(".rhai")).map(String::from).collect();
+        listed.iter().filter_map(|name| name.strip_suffix(".rhai")).map(String::from).collect();
     scripts.retain(|name| Some(name.as_str()) != own);
     scripts.sort();
     names.extend(scripts);
-    names
+    Ok(names)
 }
 
 /// Lists the functions of a module or an imported library.
@@ -248,7 +256,8 @@ mod tests {
     use lsp_types::CompletionTextEdit;
 
     use super::*;
-    use crate::lsp::view::tests::look;
+    use crate::base::{Error, Kind};
+    use crate::lsp::view::tests::{look, look_in};
 
     /// Returns the candidates at `¦`, by what they write.
     fn candidates(marked: &str) -> Vec<String> {
@@ -256,7 +265,7 @@ mod tests {
             Some(CompletionTextEdit::Edit(edit)) => edit.new_text,
             _ => String::new(),
         };
-        look(marked, |view, byte| complete(view, byte).into_iter().map(written).collect())
+        look(marked, |view, byte| complete(view, byte, &|| Ok(())).unwrap().into_iter().map(written).collect())
     }
 
     fn has(marked: &str, wanted: &[&str], missing: &[&str]) {
@@ -292,6 +301,17 @@ mod tests {
         has("tensor::randn([2], #{ seed: 1, ¦ })", &["dtype: "], &["seed: "]);
         has("let x = tensor::ones([2, 2]); sae::fit(x, #{ kind: \"¦\" })", &["topk"], &[]);
         has("import \"¦\"", &["std/stats"], &[]);
+    }
+
+    #[test]
+    fn imports_that_nobody_waits_for_are_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("beside.rhai"), "").unwrap();
+        let listed = |check: &dyn Fn() -> Result<()>| {
+            look_in(folder.path(), "import \"besi¦\"", |view, byte| complete(view, byte, check).map(|all| all.len()))
+        };
+        assert_eq!(listed(&|| Ok(())).unwrap(), 1);
+        assert_eq!(listed(&|| Err(Error::interrupted())).unwrap_err().kind, Kind::Interrupted);
     }
 
     #[test]

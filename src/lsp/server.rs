@@ -258,7 +258,9 @@ impl Server {
     /// Answers a request; `check` fails when nobody waits for it any more.
     fn answer(&mut self, method: &str, params: Value, check: &dyn Fn() -> Result<()>) -> Answer {
         match method {
-            "textDocument/completion" => self.at(params, |view, byte| written(completion::complete(view, byte))),
+            "textDocument/completion" => {
+                self.at(params, |view, byte| written(completion::complete(view, byte, check)?))
+            }
             "textDocument/hover" => self.at(params, |view, byte| written(hover::hover(view, byte))),
             "textDocument/signatureHelp" => self.at(params, |view, byte| written(calls::signatures(view, byte))),
             "textDocument/definition" => self.at(params, |view, byte| written(navigation::definition(view, byte))),

@@ -152,9 +152,14 @@ pub mod tests {
 
     /// Looks at an open text at the byte that `¦` marks, or at its end.
     pub fn look<T>(marked: &str, look: impl FnOnce(&View, usize) -> T) -> T {
+        look_in(Path::new("/nowhere"), marked, look)
+    }
+
+    /// Looks at an open text of a folder.
+    pub fn look_in<T>(folder: &Path, marked: &str, look: impl FnOnce(&View, usize) -> T) -> T {
         let byte = marked.find('¦').unwrap_or(marked.len());
         let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
+        let uri = Uri::from_str(&format!("file://{}/a.rhai", folder.display())).unwrap();
         let mut documents = Documents::default();
         documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, marked.replace('¦', "")));
         let stand_ins = StandIns::default();

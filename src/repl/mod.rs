@@ -8,6 +8,7 @@ pub mod cursor;
 mod definitions;
 #[cfg(feature = "terminal")]
 mod editor;
+mod example;
 #[cfg(feature = "terminal")]
 mod highlight;
 mod history;

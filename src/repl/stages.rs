@@ -33,6 +33,17 @@ pub struct ShownStage {
     pub done: u64,
     pub total: Option<u64>,
     pub has_ended: bool,
+    /// Number of seconds that it took so far.
+    pub seconds: f64,
+}
+
+impl ShownStage {
+    /// Returns the number of seconds that are left at the pace so far, which a few steps of some seconds tell roughly.
+    pub fn left(&self) -> Option<f64> {
+        let left = self.total?.saturating_sub(self.done);
+        let is_known = !self.has_ended && self.done >= 3 && self.seconds >= 10.0;
+        is_known.then(|| self.seconds / self.done as f64 * left as f64)
+    }
 }
 
 /// Progress of the line that runs, in stages.
@@ -172,6 +183,7 @@ impl Stage {
             done: self.done,
             total: self.total,
             has_ended: self.took.is_some(),
+            seconds: self.lasted(now).as_secs_f64(),
         }
     }
 }
@@ -202,5 +214,22 @@ impl<D: StageDisplay> Bar for StageBar<D> {
 impl<D: StageDisplay> Drop for StageBar<D> {
     fn drop(&mut self) {
         self.stages.change(self.number, |stage| stage.took = Some(stage.begun.elapsed()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_is_left_is_told_once_a_few_steps_of_some_seconds_are_done() {
+        let stage = |done, seconds, has_ended| {
+            let line = String::new();
+            ShownStage { line, done, total: Some(100), has_ended, seconds }
+        };
+        assert_eq!(stage(4, 20.0, false).left(), Some(480.0));
+        let untold = [stage(2, 20.0, false), stage(50, 9.0, false), stage(100, 20.0, true)];
+        assert_eq!(untold.map(|stage| stage.left()), [None; 3]);
+        assert_eq!(ShownStage { total: None, ..stage(4, 20.0, false) }.left(), None);
     }
 }

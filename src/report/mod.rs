@@ -10,7 +10,9 @@ mod grid_pooling;
 pub mod html;
 pub mod items;
 pub mod json;
+pub mod live;
 pub mod number;
+pub mod page_engine;
 pub mod palette;
 pub mod pareto;
 #[cfg(test)]

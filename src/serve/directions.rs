@@ -8,7 +8,7 @@ use super::refusal::Answered;
 use super::reply::Frames;
 use super::requests::fields;
 use super::state::Served;
-use crate::base::{Error, Result, Task};
+use crate::base::{Error, Result, Task, order};
 use crate::err;
 use crate::features::logits::written;
 use crate::tensor::{DType, Device, Tensor};
@@ -72,7 +72,7 @@ pub fn nearest(served: &Served, request: Map<String, Value>, _frames: &Frames, t
         task,
     )?;
     let mut order: Vec<usize> = (0..cosines.len()).collect();
-    order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]).then(a.cmp(b)));
+    order::sort_descending(&mut order, |feature| cosines[*feature]);
     order.truncate(asked.num_results.clamp(1, MOST) as usize);
     let near = |index: usize| {
         let feature = NamedFeature { model: asked.model.clone(), source: asked.source.clone(), index: index as i64 };

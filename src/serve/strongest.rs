@@ -12,7 +12,7 @@ use super::reply::Frames;
 use super::requests::fields;
 use super::room;
 use super::state::{Served, Source};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, order};
 use crate::err;
 use crate::features::contexts;
 use crate::model::batch::Batch;
@@ -92,7 +92,7 @@ fn ranked<'a>(
         task.check()?;
         let codes = contexts::recorded(&served.model, &source.sae, source.place, &batch, 0, &cache, task)?;
         rows.extend(of_source(source, &codes, first, &asked.sort_by_token_indexes, count));
-        rows.sort_by(|a, b| b.key.total_cmp(&a.key));
+        order::sort_descending(&mut rows, |row| row.key);
         rows.truncate(count);
     }
     Ok(rows)
@@ -128,7 +128,7 @@ fn of_source<'a>(
         keys[part[0].0 as usize] = key(&values(part));
     }
     let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by(|a, b| keys[*b].total_cmp(&keys[*a]).then(a.cmp(b)));
+    order::sort_descending(&mut order, |feature| keys[*feature]);
     order.truncate(count);
     let row = |feature: usize| {
         let found = active.binary_search_by_key(&(feature as u32), |part| part[0].0);

@@ -3,6 +3,7 @@
 
 use super::files::{floats, tensors};
 use super::{ENCODERS, FAMILIES, files, fixture, load};
+use kit::assert_near;
 use microtome::base::Task;
 use microtome::checkpoint::load::LoadSettings;
 use microtome::intervene::sentences::{ReceiverOptions, Sentence, SentenceOptions, Sentences, of_sentences};
@@ -17,30 +18,21 @@ fn read(family: &str, ids: &[u32], ends: &[usize], apart: usize) -> microtome::b
     of_sentences(&model, ids, starts.zip(ends).map(sentence).collect(), &options, &Task::default())
 }
 
-/// Asserts that numbers are as expected, and missing where NaN is.
-fn assert_near(found: &[f64], expected: &[f64], slack: f64, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let is_near = (found - expected).abs() < slack || found.is_nan() && expected.is_nan();
-        assert!(is_near, "{what} {at}: {found}, expected {expected}");
-    }
-}
-
 #[test]
 fn sentences_are_as_another_program_reads_them() {
     let expected = tensors(&kit::fixture("sentences").join("expected.safetensors"));
     let whole = |name: &str| floats(&expected[name]).into_iter().map(|number| number as usize).collect::<Vec<_>>();
     let ids: Vec<u32> = whole("ids").into_iter().map(|id| id as u32).collect();
     let found = read("llama", &ids, &whole("ends"), 2).unwrap();
-    assert_near(&found.log_kl, &floats(&expected["log_kl"]), 1e-3, "log_kl");
+    assert_near(&found.log_kl, &floats(&expected["log_kl"]), 1e-3);
     let mut suppression = floats(&expected["suppression"]);
     suppression[0] = f64::NAN;
-    assert_near(&found.suppression().values, &suppression, 1e-3, "suppression");
+    assert_near(&found.suppression().values, &suppression, 1e-3);
     let vertical: Vec<f64> = found.heads.iter().flat_map(|head| head.vertical.clone()).collect();
-    assert_near(&vertical, &floats(&expected["vertical"]), 1e-6, "vertical");
+    assert_near(&vertical, &floats(&expected["vertical"]), 1e-6);
     let kurtosis: Vec<f64> = found.heads.iter().map(|head| head.kurtosis).collect();
     let theirs = floats(&expected["kurtosis"]);
-    assert_near(&kurtosis, &theirs, 1e-3, "kurtosis");
+    assert_near(&kurtosis, &theirs, 1e-3);
     let mut order: Vec<usize> = (0..theirs.len()).collect();
     order.sort_by(|a, b| theirs[*b].total_cmp(&theirs[*a]));
     assert_eq!(found.receivers, order[..5]);

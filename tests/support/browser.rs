@@ -23,6 +23,8 @@ pub struct Browser {
     /// What pages complained of: exceptions, errors on the console, what their policy forbade, what could
     /// not be loaded.
     pub problems: Vec<String>,
+    /// Addresses that pages asked for.
+    pub requests: Vec<String>,
 }
 
 impl Browser {
@@ -48,7 +50,7 @@ impl Browser {
                 message.clear();
             }
         });
-        Self { process, to, from, calls: 0, session: None, problems: Vec::new() }
+        Self { process, to, from, calls: 0, session: None, problems: Vec::new(), requests: Vec::new() }
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
@@ -77,6 +79,9 @@ impl Browser {
         if method == "Runtime.exceptionThrown" || is_error || is_said {
             self.problems.push(params.to_string());
         }
+        if method == "Network.requestWillBeSent" {
+            self.requests.push(params["request"]["url"].as_str().unwrap_or_default().into());
+        }
     }
 
     /// Opens a page beside those that are open, and drives it.
@@ -86,7 +91,7 @@ impl Browser {
         let attached = self.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         let session = attached["sessionId"].as_str().unwrap().to_string();
         self.drive(&session);
-        for domain in ["Page", "Runtime", "Log"] {
+        for domain in ["Page", "Runtime", "Log", "Network"] {
             self.call(&format!("{domain}.enable"), json!({}));
         }
         self.call("Page.navigate", json!({ "url": address }));
@@ -142,6 +147,21 @@ impl Browser {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Megabytes that the processes of pages and their workers have in memory, without what the page no longer needs.
+    pub fn memory(&mut self) -> f64 {
+        self.call("HeapProfiler.collectGarbage", json!({}));
+        let session = self.session.take();
+        let known = self.call("SystemInfo.getProcessInfo", json!({}))["processInfo"].clone();
+        self.session = session;
+        let pages = known.as_array().unwrap().iter().filter(|process| process["type"] == "renderer");
+        let resident = |process: &Value| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", process["id"])).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+        };
+        pages.map(resident).sum()
     }
 
     /// Types as a keyboard or another input method does.

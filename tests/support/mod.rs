@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod bucket;
+pub mod firefox;
 pub mod hub;
 
 use std::io::Write;

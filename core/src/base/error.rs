@@ -13,6 +13,9 @@ pub use kernels::Kind;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The way on from where a page ends.
+pub const IN_PROGRAM: &str = "the program does it: put the script into a file, and run `microtome run FILE`";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     pub kind: Kind,
@@ -56,8 +59,11 @@ impl Error {
         Self::new(Kind::Interrupted, "interrupted")
     }
 
-    /// Says what this build leaves out, and which feature of the crate has it.
+    /// Says what this build leaves out, and which feature of the crate has it, or that a page has none.
     pub fn not_built(what: &str, feature: &str) -> Self {
+        if cfg!(target_family = "wasm") {
+            return Self::new(Kind::Argument, format!("a page has no {what}")).hint(IN_PROGRAM);
+        }
         Self::new(Kind::Argument, format!("this build of microtome has no {what}"))
             .hint(format!("build it with the feature `{feature}`, which is on by default"))
     }

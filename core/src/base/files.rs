@@ -4,6 +4,7 @@
 mod lock;
 mod own;
 pub(crate) mod plain;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write};
@@ -23,6 +24,7 @@ use lock::{LOCK, Lock, TemporaryFile};
 
 pub use lock::abandon;
 pub use own::{append, end_of, mark_used};
+pub use temporary::TemporaryFolder;
 
 /// Bytes read between two checks for an interruption.
 const PIECE: u64 = 1 << 20;
@@ -95,6 +97,22 @@ impl Drop for UnhashedInput {
             drop(refused);
             self.files.note_refused();
         }
+    }
+}
+
+/// Mapped inputs that are hashed once what they hold together is known to be right.
+#[derive(Default)]
+pub struct UnhashedInputs(Mutex<Vec<UnhashedInput>>);
+
+impl UnhashedInputs {
+    pub fn new(inputs: Vec<UnhashedInput>) -> Self {
+        Self(Mutex::new(inputs))
+    }
+
+    /// Hashes the inputs and notes them in the ledger of their run, the first time that it is called.
+    pub fn note(&self) -> Result<()> {
+        let inputs = std::mem::take(&mut *locked(&self.0));
+        inputs.into_iter().try_for_each(UnhashedInput::note)
     }
 }
 

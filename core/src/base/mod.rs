@@ -28,6 +28,7 @@ pub mod memory;
 #[cfg(all(test, not(target_family = "wasm")))]
 pub mod memory_disk;
 pub mod names;
+pub mod order;
 pub mod parallel;
 pub mod random;
 pub mod results;

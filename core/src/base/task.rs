@@ -231,6 +231,11 @@ impl Task {
     /// answered at once. The interrupted work runs to its end in the background, and its result is dropped. Nested work
     /// is done in place, and so is all work in a build without the feature `threads`.
     pub fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        self.apart_by(Box::new(work))
+    }
+
+    /// Runs work as [`Task::apart`] does. It is generic over the result alone, so that it is compiled once for each type.
+    fn apart_by<T: Send + 'static>(&self, work: Box<dyn FnOnce() -> Result<T> + Send>) -> Result<T> {
         self.check()?;
         if IS_APART.get() {
             return work();

@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::{Drawn, GenerateOptions};
-use crate::model::inject::{InjectOptions, InjectedNorm, InjectedVectors, Injection, InjectionRule};
+use crate::model::inject::{InjectedNorm, InjectedVectors, Injection, InjectionRule};
 use crate::options::fields::ConfigFields;
 use crate::options::seed::SeedOptions;
 use crate::tensor::{Tensor, Values};
@@ -195,12 +195,7 @@ impl Oracle {
                 site: format!("resid_post.{}", self.hook_layer),
                 rule: InjectionRule { add: true, norm: Some(InjectedNorm::Same), scale: self.factor },
             };
-            let generate = GenerateOptions {
-                tokens: options.tokens,
-                temperature: Some(options.temperature),
-                inject: InjectOptions { inject: vec![injection] },
-                ..GenerateOptions::default()
-            };
+            let generate = GenerateOptions::with_injection(injection, options.tokens, options.temperature);
             let batch = Batch::new(vec![prompt.ids; numbers.len()])?;
             let drawn = Drawn { seed: stream(seed, "oracle", count as u64).next_u64(), in_words: true };
             let said = model.generate(&batch, &generate, drawn, Vec::new(), &mut |_| {}, task)?;

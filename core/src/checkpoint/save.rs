@@ -15,7 +15,7 @@ use crate::model::config::Config;
 use crate::model::layout::{Layout, PublishedForm, WeightFrom};
 use crate::model::weight::Weight;
 use crate::model::weights::Weights;
-use crate::tensor::files::{NamedTensors, safetensors};
+use crate::tensor::files::NamedTensors;
 use crate::tensor::{DType, Tensor};
 
 impl Model {
@@ -48,7 +48,7 @@ pub fn save(
     // Other programs check this before they read the file.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     let named = NamedTensors { tensors, metadata };
-    let tensors = files.save(&folder.join("model.safetensors"), |file| safetensors::write(&named, file))?;
+    let tensors = named.save(files, &folder.join("model.safetensors"))?;
     let text = serde_json::to_string_pretty(&json).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;
     Ok(vec![tensors, files.save_whole(&folder.join("config.json"), text + "\n")?])
 }

@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::{Drawn, GenerateOptions};
-use crate::model::inject::{InjectOptions, InjectedNorm, InjectedVectors, Injection, InjectionRule};
+use crate::model::inject::{InjectedNorm, InjectedVectors, Injection, InjectionRule};
 use crate::options::seed::SeedOptions;
 use crate::tensor::{Tensor, Values};
 use crate::{bail, err};
@@ -142,12 +142,7 @@ impl Verbaliser {
             site: "embed".into(),
             rule: InjectionRule { norm: self.norm.map(InjectedNorm::Of), ..InjectionRule::default() },
         };
-        let generate = GenerateOptions {
-            tokens: options.tokens,
-            temperature: Some(options.temperature),
-            inject: InjectOptions { inject: vec![injection] },
-            ..GenerateOptions::default()
-        };
+        let generate = GenerateOptions::with_injection(injection, options.tokens, options.temperature);
         let batch = Batch::new(vec![prompt; rows]).map_err(|e| e.about("vectors"))?;
         let drawn = Drawn { seed, in_words: true };
         let said = model.generate(&batch, &generate, drawn, Vec::new(), &mut |_| {}, task)?;

@@ -2,8 +2,9 @@
 //!
 //! What is trained to predict as a model does (Braun et al. 2024, eq. 3) asks for the logits of all tokens of a batch, those of
 //! the model and its own, with their gradients: 24 bytes for each, and of a vocabulary of 2^18 6 GiB for 1,024 tokens. The gradient
-//! reaches the trained weights through the rows that the unembedding reads alone, so each part is differentiated by itself, at
-//! once, and what is kept are the gradients of these rows.
+//! reaches the trained weights through the rows that the unembedding reads alone. Where logits are whole each part is
+//! differentiated by itself, at once, and what is kept are the gradients of these rows; elsewhere their logits exist for some
+//! words at a time (`by_words`).
 
 use std::ops::Range;
 
@@ -19,6 +20,9 @@ impl Decoder {
     /// Computes KL(clean || changed) at each point, in nats, of two passes that end at the same points: `[points]`. A gradient
     /// flows to the second.
     pub fn divergences(&self, clean: &PassEnd, changed: &PassEnd, task: &Task) -> Result<Tensor> {
+        if let Some(found) = self.divergences_by_words(clean, changed, task)? {
+            return Ok(found);
+        }
         self.divergences_in_parts(clean, changed, self.points_at_once(), task)
     }
 

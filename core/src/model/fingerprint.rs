@@ -1,5 +1,6 @@
 //! Fingerprints: hashes by which models are told apart.
 
+use kernels::PackedMatrix;
 use safetensors::View;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,9 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     let bar = task.begin("hashing the weights", Some(named.len() as u64));
     for (name, weight) in named {
         hash.update(format!("{name} {:?}\n", weight.dims()));
+        if weight.packed().is_some_and(PackedMatrix::rounds) {
+            hash.update("products of bf16\n");
+        }
         if let Weight::Adapted(adapted) = &weight {
             add(&mut hash, &adapted.base, AT_ONCE, task)?;
             hash.update(format!("adapted {}\n", adapted.scale));

@@ -8,40 +8,21 @@ use super::Model;
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{BoundHook, Chain, checks};
-use super::inject::InjectOptions;
+use super::inject::{InjectOptions, Injection};
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::options::seed::SeedOptions;
-use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Tensor};
 use crate::tokenizer::Stream;
 use crate::{bail, err};
 
-/// The end of a continuation: a text, or the id of a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopAt {
-    Text(String),
-    Id(usize),
-}
-
-impl Setting for StopAt {
-    fn wanted() -> String {
-        "a text or the id of a token".into()
+crate::text_or_number! {
+    /// The end of a continuation: a text, or the id of a token.
+    pub enum StopAt {
+        Text(String),
+        Id(usize),
     }
-
-    fn of(value: &Plain) -> Option<Self> {
-        match value {
-            Plain::Text(text) => Some(Self::Text(text.clone())),
-            id => usize::of(id).map(Self::Id),
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::Text(text) => format!("{text:?}"),
-            Self::Id(id) => id.to_string(),
-        }
-    }
+    wanted "a text or the id of a token"
 }
 
 crate::options! {
@@ -68,6 +49,12 @@ crate::options! {
 }
 
 impl GenerateOptions {
+    /// Returns the options of a continuation at a temperature, of a prompt into which vectors are put.
+    pub fn with_injection(injection: Injection, tokens: usize, temperature: f64) -> Self {
+        let inject = InjectOptions { inject: vec![injection] };
+        Self { tokens, temperature: Some(temperature), inject, ..Self::default() }
+    }
+
     /// Returns the texts that end a continuation.
     fn stop_texts(&self) -> impl Iterator<Item = &str> {
         self.stop.iter().filter_map(|stop| if let StopAt::Text(text) = stop { Some(text.as_str()) } else { None })

@@ -45,7 +45,7 @@ impl Hooks for GradientHooks<'_> {
             Some(variable) => variable,
             None => Var::zeros(x.shape(), x.dtype(), x.device())?,
         };
-        let probed = (x + variable.as_tensor())?;
+        let probed = kernels::add(x, &variable)?;
         self.variables.insert(at.site, variable);
         Ok(Some(probed))
     }

@@ -28,6 +28,11 @@ pub trait TensorSource {
         dtype::convert(&found, wanted)
     }
 
+    /// Notes that the tensors are those that are wanted, before the first of them is read: files are hashed then.
+    fn accept(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Returns the blocks of a quantised matrix `[out, in]`, or of those of all experts, `[experts * out, in]`, if it is one
     /// that can compute as it is.
     fn packed(&self, _name: &str) -> Option<PackedMatrix> {

@@ -23,6 +23,7 @@
 
 pub mod adapter;
 pub mod batch;
+mod by_words;
 pub mod cache;
 pub mod chat;
 pub mod config;

@@ -1,6 +1,9 @@
 //! Running a decoder: logits, what was recorded, and losses.
 
+use std::iter::repeat;
 use std::ops::Range;
+
+use kernels::Unembedding;
 
 use super::batch::Batch;
 use super::cache::{Cache, Recorder};
@@ -17,6 +20,9 @@ use crate::{bail, err};
 
 /// Approximate number of logits of a long text computed at once: 128 MiB in f32, 128 positions of a vocabulary of 2^18.
 const LOGITS_AT_ONCE: usize = 1 << 25;
+
+/// Number of tokens of a long text that are read at once where logits exist for some words at a time.
+const TOKENS_AT_ONCE: usize = 1 << 12;
 
 /// A function that gets a row of a batch, a column, and the logits of the positions from there on: `[some, vocab]`.
 pub type TakeLogits<'a> = dyn FnMut((usize, usize), &Tensor) -> Result<()> + 'a;
@@ -142,6 +148,11 @@ impl PassEnd {
         Ok(self.x.dim(0)?)
     }
 
+    /// Returns whether the unembedding is still to come: a hook at the logits has seen them otherwise.
+    pub(super) fn is_before_logits(&self) -> bool {
+        !self.is_logits
+    }
+
     /// Returns the end at some of the points.
     pub(super) fn part(&self, points: Range<usize>) -> Result<Self> {
         Ok(self.with_rows(self.x.narrow(0, points.start, points.len())?))
@@ -260,7 +271,8 @@ impl Decoder {
         self.logits_of_ends(&self.ends(batch, passes, points, task)?, take, task)
     }
 
-    fn ends(
+    /// Returns the ends of several passes over a batch at the same points.
+    pub fn ends(
         &self,
         batch: &Batch,
         passes: Vec<Vec<BoundHook>>,
@@ -353,7 +365,10 @@ impl Decoder {
 
     /// Computes the losses of the rows of a long text, some rows at a time.
     pub fn losses_by_rows(&self, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Vec<Tensor>> {
-        let at_once = LOGITS_AT_ONCE / (batch.width() * self.config().outputs()).max(1);
+        let at_once = match self.by_words(TOKENS_AT_ONCE) {
+            Some(_) => TOKENS_AT_ONCE / batch.width().max(1),
+            None => LOGITS_AT_ONCE / (batch.width() * self.config().outputs()).max(1),
+        };
         let mut chain = Chain { hooks, ..Chain::default() };
         let bar = task.begin("reading rows", Some(batch.rows().len() as u64));
         let mut losses = Vec::new();
@@ -384,6 +399,12 @@ impl Decoder {
 
     fn losses_in(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Vec<Tensor>> {
         self.config().expect_next_token("the loss of a text")?;
+        if let Some(by) = self.by_words(batch.rows().len() * batch.width())
+            && !self.is_seen(SiteKind::Logits, chain)?
+        {
+            let x = self.pass(batch, chain, Logits::Read, task)?;
+            return self.losses_by_words(batch, &x, &by, task);
+        }
         let mut parts = vec![Vec::new(); batch.rows().len()];
         let take = &mut |(row, column): (usize, usize), logits: &Tensor| {
             let ids = &batch.rows()[row][column..];
@@ -396,6 +417,17 @@ impl Decoder {
         };
         self.in_parts(batch, chain, LOGITS_AT_ONCE, take, task)?;
         parts.into_iter().map(|parts| Ok(Tensor::cat(&parts, 0)?)).collect()
+    }
+
+    /// Computes the losses of a batch from what the unembedding reads, `[batch, pos, d_model]`.
+    fn losses_by_words(&self, batch: &Batch, x: &Tensor, by: &Unembedding, task: &Task) -> Result<Vec<Tensor>> {
+        let width = batch.width();
+        // Behind a last token and in padding there is any token, whose loss nobody reads.
+        let next = |ids: &Vec<u32>| ids.iter().skip(1).copied().chain(repeat(0)).take(width).collect::<Vec<u32>>();
+        let targets: Vec<u32> = batch.rows().iter().flat_map(next).collect();
+        let losses = self.losses_of_rows(x, by, &targets, task)?;
+        let of_row = |(row, length): (usize, usize)| Ok(losses.narrow(0, row * width, length - 1)?);
+        batch.lengths().into_iter().enumerate().map(of_row).collect()
     }
 
     fn chain<'a>(&self, batch: &Batch, ask: Ask<'a>, recording_only: bool) -> Chain<'a> {

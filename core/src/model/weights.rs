@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kernels::PackedMatrix;
+
 use super::config::{Config, DeltaNets, Experts, LatentAttention, Order, Positions, QkNorm, StateSpaces, TimeMixing};
 use super::weight::Weight;
 use crate::base::{Result, names};
@@ -340,17 +342,25 @@ impl Weights {
         Err(err!(Name, "this model has no weight `{name}`").hint(hint(config, name, known)))
     }
 
-    /// Lists the formats of quantised matrices, the most frequent first.
-    pub fn packings(&self) -> Vec<&'static str> {
+    /// Lists all matrices that are quantised, or rounded to bf16.
+    fn packed(&self) -> Vec<PackedMatrix> {
         let mut all = vec![self.embed.clone(), self.unembed.weight.clone()];
         self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
         self.blocks.iter().for_each(|block| block.list(&mut all));
         self.transform.iter().for_each(|transform| transform.map.list(&mut all));
+        all.iter().filter_map(|weight| weight.packed().cloned()).collect()
+    }
+
+    /// Returns whether products with matrices are those of numbers rounded to bf16.
+    pub fn rounds(&self) -> bool {
+        self.packed().iter().any(PackedMatrix::rounds)
+    }
+
+    /// Lists the formats of quantised matrices, the most frequent first.
+    pub fn packings(&self) -> Vec<&'static str> {
         let mut counts = BTreeMap::new();
-        for weight in &all {
-            if let Some(packed) = weight.packed() {
-                *counts.entry(packed.packing().name()).or_insert(0) += 1;
-            }
+        for packed in self.packed() {
+            *counts.entry(packed.packing().name()).or_insert(0) += 1;
         }
         let mut found: Vec<(&str, i32)> = counts.into_iter().collect();
         found.sort_by_key(|(name, count)| (-count, *name));

@@ -557,13 +557,7 @@ pub trait OptionGroup: Default {
     /// Builds all options; `find` returns those that were given.
     fn given(mut find: impl FnMut(&'static str) -> Option<Plain>) -> Result<Self> {
         let mut options = Self::default();
-        for (number, field) in Self::fields().iter().enumerate() {
-            match find(field.name) {
-                Some(value) => options.set(number, &value)?,
-                None if field.is_required => return Err(missing(field)),
-                None => {}
-            }
-        }
+        set_given(Self::fields(), &mut find, &mut |number, value| options.set(number, value))?;
         options.refuse_others()?;
         Ok(options)
     }
@@ -582,24 +576,42 @@ pub trait OptionGroup: Default {
     /// Refuses options with another value than their default that exist only with other words of another option: they would
     /// be without effect.
     fn refuse_others(&self) -> Result<()> {
-        let fields = Self::fields();
-        let values = self.written();
-        let defaults = Self::default().written();
-        let value = |name: &str| fields.iter().zip(&values).find(|(field, _)| field.name == name).map(|(_, v)| v);
-        for ((field, own), default) in fields.iter().zip(&values).zip(&defaults) {
-            let (option, words) = field.only;
-            let Some(found) = value(option) else { continue };
-            let is_there = words.iter().any(|word| *found == format!("{word:?}"));
-            if !is_there && own != default {
-                let name = field.name;
-                let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-                return Err(err!(Argument, "expected no `{name}` beside `{option}: {found}`, where it has no effect")
-                    .hint(format!("`{name}` goes with `{option}` {}", words.join(" or ")))
-                    .about(name));
-            }
-        }
-        Ok(())
+        refuse_without_effect(Self::fields(), &self.written(), &Self::default().written())
     }
+}
+
+/// Sets the options that `find` returns. Code that is not generic over the group is apart, as in [`Field::of`].
+fn set_given(
+    fields: &'static [Field],
+    find: &mut dyn FnMut(&'static str) -> Option<Plain>,
+    set: &mut dyn FnMut(usize, &Plain) -> Result<()>,
+) -> Result<()> {
+    for (number, field) in fields.iter().enumerate() {
+        match find(field.name) {
+            Some(value) => set(number, &value)?,
+            None if field.is_required => return Err(missing(field)),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses values that are no defaults, of options that do not exist beside the words of another one.
+fn refuse_without_effect(fields: &[Field], values: &[String], defaults: &[String]) -> Result<()> {
+    let value = |name: &str| fields.iter().zip(values).find(|(field, _)| field.name == name).map(|(_, v)| v);
+    for ((field, own), default) in fields.iter().zip(values).zip(defaults) {
+        let (option, words) = field.only;
+        let Some(found) = value(option) else { continue };
+        let is_there = words.iter().any(|word| *found == format!("{word:?}"));
+        if !is_there && own != default {
+            let name = field.name;
+            let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+            return Err(err!(Argument, "expected no `{name}` beside `{option}: {found}`, where it has no effect")
+                .hint(format!("`{name}` goes with `{option}` {}", words.join(" or ")))
+                .about(name));
+        }
+    }
+    Ok(())
 }
 
 fn missing(field: &Field) -> Error {
@@ -724,6 +736,46 @@ macro_rules! choices {
 
             fn written(&self) -> String {
                 format!("{:?}", self.word())
+            }
+        }
+    };
+}
+
+/// Declares a setting that is a text or a number, with the words in which an error asks for it.
+#[macro_export]
+macro_rules! text_or_number {
+    ($(#[$attribute:meta])* $vis:vis enum $name:ident {
+        $(#[doc = $text_doc:literal])*
+        $text:ident(String),
+        $(#[doc = $number_doc:literal])*
+        $number:ident($type:ty),
+    } wanted $wanted:literal) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        $vis enum $name {
+            $(#[doc = $text_doc])*
+            $text(String),
+            $(#[doc = $number_doc])*
+            $number($type),
+        }
+
+        impl $crate::options::Setting for $name {
+            fn wanted() -> String {
+                $wanted.into()
+            }
+
+            fn of(value: &$crate::options::Plain) -> Option<Self> {
+                match value {
+                    $crate::options::Plain::Text(text) => Some(Self::$text(text.clone())),
+                    number => <$type as $crate::options::Setting>::of(number).map(Self::$number),
+                }
+            }
+
+            fn written(&self) -> String {
+                match self {
+                    Self::$text(text) => $crate::options::Setting::written(text),
+                    Self::$number(number) => $crate::options::Setting::written(number),
+                }
             }
         }
     };

@@ -5,7 +5,7 @@ use faer::{Mat, MatRef};
 
 use super::labels::{ClassLabels, ClassName};
 use super::probe::{Probe, class_chances, likeliest};
-use crate::base::{Cell, Result, Table};
+use crate::base::{Cell, Result, Table, order};
 use crate::tensor::Tensor;
 
 /// Bins of the reliability table.
@@ -161,8 +161,7 @@ fn log_odds(outputs: MatRef<'_, f64>, row: usize, class: usize) -> f64 {
 
 /// Returns the rows by rising score, in runs of equal ones.
 pub fn runs(scores: &[f64]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    let order = order::ascending(scores);
     order.chunk_by(|a, b| scores[*a] == scores[*b]).map(<[usize]>::to_vec).collect()
 }
 

@@ -43,7 +43,7 @@ impl Probe {
         ];
         let metadata = FIELDS.map(String::from).into_iter().zip(values).collect();
         let named = NamedTensors { tensors: tensors.map(|(name, tensor)| (name.into(), tensor)).into(), metadata };
-        files.save(path, |file| safetensors::write(&named, file))
+        named.save(files, path)
     }
 
     /// Reads a probe that [`Probe::save`] wrote; any other content is refused.

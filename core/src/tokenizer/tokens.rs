@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Vocab;
 use crate::base::Result;
 use crate::err;
-use crate::options::{Plain, Setting};
 
 crate::options! {
     /// Options of how a text is split into tokens.
@@ -17,31 +16,13 @@ crate::options! {
     }
 }
 
-/// A token by its id, or by a text that is this token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenName {
-    Id(i64),
-    Text(String),
-}
-
-impl Setting for TokenName {
-    fn wanted() -> String {
-        "a token, as its text or its id".into()
+crate::text_or_number! {
+    /// A token by its id, or by a text that is this token.
+    pub enum TokenName {
+        Text(String),
+        Id(i64),
     }
-
-    fn of(value: &Plain) -> Option<Self> {
-        match value {
-            Plain::Text(text) => Some(Self::Text(text.clone())),
-            id => i64::of(id).map(Self::Id),
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::Id(id) => id.to_string(),
-            Self::Text(text) => format!("{text:?}"),
-        }
-    }
+    wanted "a token, as its text or its id"
 }
 
 /// Returns the id of a token, of which there are `count`.

@@ -111,7 +111,7 @@ impl<'a> Checkpoints<'a> {
         }
         let mut named = state()?;
         named.metadata.insert("kind".into(), self.format.kind.into());
-        self.at.files.save(&self.path()?, |file| safetensors::write(&named, file))?;
+        named.save(self.at.files, &self.path()?)?;
         self.saved = Some(step);
         Ok(())
     }

@@ -26,6 +26,7 @@ pub mod descent;
 mod fit_checkpoints;
 mod history;
 mod losses;
+mod parameter_fit;
 mod recording;
 mod run;
 mod schedule;
@@ -39,6 +40,7 @@ pub use checkpoint::{
 pub use fit_checkpoints::FitCheckpoints;
 pub use history::{History, INTERVALS, StepNumbers, mean, means, of_step};
 pub use losses::{LossRecord, losses_in_tensor, losses_of_step, losses_of_tensor, losses_table};
+pub use parameter_fit::{ParameterFit, ParameterTraining};
 pub use run::{TrainingEnd, run};
 pub use schedule::{Schedule, ScheduleShape};
 pub use trainer::Trainer;

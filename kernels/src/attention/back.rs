@@ -12,6 +12,7 @@ use crate::arguments::alibi::Alibi;
 use crate::arguments::reach::{Gap, Reach};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
+use crate::linear::add_to;
 use crate::linear::product::{Factor, Onto, multiply};
 use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
 use crate::tape::ArgumentGradients;
@@ -46,10 +47,9 @@ impl AttentionArguments {
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let sizes = self.sizes;
         let gradient = with_whole_heads(gradient)?;
-        let of_queries = self.q.elem_count();
-        let of_keys = self.k.elem_count();
-        let of_values = self.v.elem_count();
-        let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_values)?];
+        // Query heads that share a head of keys and values have gradients of their own for it, and are computed at once.
+        let by_head = |of: &Tensor| Fresh::new(sizes.sharing * of.elem_count());
+        let mut results = [Fresh::new(self.q.elem_count())?, by_head(&self.k)?, by_head(&self.v)?];
         let [q, k, v] = &mut results;
         let work = BackwardWork {
             arch: arch(),
@@ -63,13 +63,38 @@ impl AttentionArguments {
             out: [q.pointer(), k.pointer(), v.pointer()],
             asked: self.asked,
         };
-        let shared = sizes.heads / sizes.sharing;
-        (0..sizes.rows * shared)
-            .into_par_iter()
-            .for_each_init(Default::default, |buffers, head| work.head(head / shared, head % shared, buffers));
-        let tensors = results.into_iter().zip([&self.q, &self.k, &self.v]).zip(self.asked);
-        tensors.map(|((fresh, of), asked)| asked.then(|| fresh.tensor(of.dims(), DType::F32)).transpose()).collect()
+        (0..sizes.rows * sizes.heads).into_par_iter().for_each_init(Default::default, |buffers, head| {
+            work.head(head / sizes.heads, head % sizes.heads, buffers)
+        });
+        let [q, k, v] = results;
+        let tensor = |asked: bool, of: &Tensor, found: Fresh, sharing: usize, size: usize| {
+            asked.then(|| summed(found, sharing, size)?.tensor(of.dims(), DType::F32)).transpose()
+        };
+        let [q_asked, k_asked, v_asked] = self.asked;
+        Ok(vec![
+            tensor(q_asked, &self.q, q, 1, sizes.size)?,
+            tensor(k_asked, &self.k, k, sizes.sharing, sizes.size)?,
+            tensor(v_asked, &self.v, v, sizes.sharing, sizes.value_size)?,
+        ])
     }
+}
+
+/// Returns the sums of each `sharing` neighbours of `size` numbers.
+fn summed(parts: Fresh, sharing: usize, size: usize) -> Result<Fresh> {
+    if sharing == 1 {
+        return Ok(parts);
+    }
+    let parts = parts.numbers();
+    let mut sums = Fresh::new(parts.len() / sharing)?;
+    sums.write(size, sharing * size, |first, sums| {
+        let parts = parts[first * sharing * size..].chunks_exact(sharing * size);
+        for (sum, parts) in sums.chunks_exact_mut(size).zip(parts) {
+            let (own, others) = parts.split_at(size);
+            sum.copy_from_slice(own);
+            others.chunks_exact(size).for_each(|part| add_to(sum, part));
+        }
+    });
+    Ok(sums)
 }
 
 struct BackwardWork<'a> {
@@ -89,32 +114,30 @@ struct BackwardWork<'a> {
 type Buffers = [Vec<f32>; 2];
 
 impl BackwardWork<'_> {
-    /// Adds the gradients of one head of keys and values, and of the query heads that read it.
-    fn head(&self, row: usize, shared: usize, buffers: &mut Buffers) {
+    /// Adds up the gradients of one query head, and its own of the keys and values that it reads.
+    fn head(&self, row: usize, head: usize, buffers: &mut Buffers) {
         let sizes = &self.sizes;
         for (out, size) in self.out[1..].iter().zip([sizes.size, sizes.value_size]) {
             for key in 0..sizes.keys {
                 // SAFETY: this head of this row, which nobody else writes.
-                unsafe { out.part(self.key_place(row, key, shared, size), size).fill(0.0) };
+                unsafe { out.part(self.key_place(row, key, head, size), size).fill(0.0) };
             }
         }
-        for head in shared * sizes.sharing..(shared + 1) * sizes.sharing {
-            for first in (0..sizes.columns).step_by(sizes.queries()) {
-                let queries = sizes.queries().min(sizes.columns - first);
-                self.block(QueryBlock { row, head, first, queries }, shared, buffers);
-            }
+        for first in (0..sizes.columns).step_by(sizes.queries()) {
+            let queries = sizes.queries().min(sizes.columns - first);
+            self.block(QueryBlock { row, head, first, queries }, buffers);
         }
     }
 
-    /// Returns the place of a head of keys or of values, by the size of either.
-    fn key_place(&self, row: usize, key: usize, shared: usize, size: usize) -> usize {
-        let sizes = &self.sizes;
-        ((row * sizes.keys + key) * (sizes.heads / sizes.sharing) + shared) * size
+    /// Returns the place of a query head's gradients of a key or of a value, by the size of either.
+    fn key_place(&self, row: usize, key: usize, head: usize, size: usize) -> usize {
+        ((row * self.sizes.keys + key) * self.sizes.heads + head) * size
     }
 
-    fn block(&self, block: QueryBlock, shared: usize, [pattern, slopes]: &mut Buffers) {
+    fn block(&self, block: QueryBlock, [pattern, slopes]: &mut Buffers) {
         let sizes = &self.sizes;
         let QueryBlock { row, head, first, queries } = block;
+        let shared = head / sizes.sharing;
         let scoring = Scoring { queries: &self.q, keys: &self.k, scale: self.scale, cap: None };
         let run = block.pattern(self.arch, sizes, &scoring, &self.reach, pattern);
         let size = sizes.size;
@@ -140,12 +163,11 @@ impl BackwardWork<'_> {
         }
         let [of_q, of_k, of_v] = self.out;
         let weights = Factor { numbers: pattern, row: width as isize, column: 1 };
-        let shared_heads = sizes.heads / sizes.sharing;
         if self.asked[2] {
-            let place = self.key_place(row, run.start, shared, value_size);
-            let step = shared_heads * value_size;
+            let place = self.key_place(row, run.start, head, value_size);
+            let step = sizes.heads * value_size;
             let sizes = [width, value_size, queries];
-            // SAFETY: this head of the keys of this row, which nobody else writes and which is filled with zeros.
+            // SAFETY: this head's keys of this row, which nobody else writes and which are filled with zeros.
             unsafe { multiply(of_v.at(place), step, sizes, 1.0, weights.turned(), gradient, Onto::WhatIsThere) };
         }
         for (weights, slopes) in pattern.chunks_exact(width.max(1)).zip(slopes.chunks_exact_mut(width.max(1))) {
@@ -160,8 +182,8 @@ impl BackwardWork<'_> {
             unsafe { multiply(of_q.at(place), step, sizes, scale, slopes, k, Onto::Nothing) };
         }
         if self.asked[1] {
-            let place = self.key_place(row, run.start, shared, size);
-            let step = shared_heads * size;
+            let place = self.key_place(row, run.start, head, size);
+            let step = sizes.heads * size;
             let sizes = [width, size, queries];
             // SAFETY: as for the values.
             unsafe { multiply(of_k.at(place), step, sizes, scale, slopes.turned(), q, Onto::WhatIsThere) };

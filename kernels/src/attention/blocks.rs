@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
-use pulp::{Arch, Simd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::arguments::reach::Reach;
 use crate::linear::product::{Factor, Onto, multiply};
-use crate::numbers::elementwise::{Replace, UnaryFunction};
+use crate::numbers::elementwise::{Replace, SoftCap};
 use crate::numbers::softmax::Softmax;
-use crate::numbers::{OutputPointer, StridedNumbers, math};
+use crate::numbers::{OutputPointer, StridedNumbers};
 
 /// Queries of a head in a block: enough for matrix products, and few enough that causal attention computes few masked
 /// scores.
@@ -191,17 +191,5 @@ impl QueryBlock {
         let target = out.at(begin);
         // SAFETY: both hold what the sizes say, and nobody else writes to this head of these columns.
         unsafe { multiply(target, sizes.heads * size, [self.queries, size, run.len()], 1.0, p, v, Onto::Nothing) };
-    }
-}
-
-/// Soft-capped scores (Gemma 2).
-#[derive(Clone, Copy)]
-struct SoftCap(f32);
-
-impl UnaryFunction for SoftCap {
-    #[inline(always)]
-    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        let cap = simd.splat_f32s(self.0);
-        simd.mul_f32s(math::tanh(simd, simd.div_f32s(x, cap)), cap)
     }
 }

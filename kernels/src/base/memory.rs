@@ -118,14 +118,16 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
 /// Refuses an allocation of more than `free` bytes, measured before the first of several allocations, each of which may
 /// be small.
 pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
-    if bytes <= u128::from(free) {
-        return Ok(());
-    }
-    Err(Error {
+    if bytes <= u128::from(free) { Ok(()) } else { Err(too_large(bytes, free, &what())) }
+}
+
+/// Says what does not fit. It is not generic, so that it is compiled once.
+fn too_large(bytes: u128, free: u64, what: &str) -> Error {
+    Error {
         kind: Kind::Memory,
-        message: format!("{} needs {}, and {} are free", what(), human(bytes), human(u128::from(free))),
+        message: format!("{what} needs {}, and {} are free", human(bytes), human(u128::from(free))),
         hint: Some("work in smaller pieces, or with a smaller dtype"),
-    })
+    }
 }
 
 /// Writes bytes in readable units: `1.5 GiB`.

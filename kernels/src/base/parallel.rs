@@ -19,7 +19,7 @@ impl<T> Places<T> {
 }
 
 /// Calls `one` once with each index below `count`.
-fn each(count: usize, one: &(dyn Fn(usize) + Sync)) {
+pub(crate) fn each(count: usize, one: &(dyn Fn(usize) + Sync)) {
     (0..count).into_par_iter().for_each(one);
 }
 

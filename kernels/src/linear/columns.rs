@@ -179,6 +179,16 @@ fn gradients(x: &Tensor, weights: &Tensor, gradient: &Tensor, asked: [bool; 2]) 
         .collect()
 }
 
+/// Returns the inner weights, the biases and the outer weights of networks side by side.
+#[inline(always)]
+fn parts<S: Simd>(weights: &[f32]) -> [&[S::f32s]; 3] {
+    let (weights, _) = S::as_simd_f32s(weights);
+    let units = weights.len() / 3;
+    let (inner, rest) = weights.split_at(units);
+    let (bias, outer) = rest.split_at(units);
+    [inner, bias, outer]
+}
+
 /// The outputs of networks side by side, all in rows of [`LANES`] numbers.
 struct Outputs<'a> {
     x: &'a [f32],
@@ -192,10 +202,8 @@ impl WithSimd for Outputs<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let across = LANES / S::F32_LANES;
-        let (weights, _) = S::as_simd_f32s(self.weights);
-        let units = weights.len() / 3;
-        let (inner, rest) = weights.split_at(units);
-        let (bias, outer) = rest.split_at(units);
+        let [inner, bias, outer] = parts::<S>(self.weights);
+        let units = inner.len();
         let (x, _) = S::as_simd_f32s(self.x);
         let (out, _) = S::as_mut_simd_f32s(self.out);
         for (out, x) in out.chunks_exact_mut(across).zip(x.chunks_exact(across)) {
@@ -226,10 +234,8 @@ impl WithSimd for Slopes<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let across = LANES / S::F32_LANES;
-        let (weights, _) = S::as_simd_f32s(self.weights);
-        let units = weights.len() / 3;
-        let (inner, rest) = weights.split_at(units);
-        let (bias, outer) = rest.split_at(units);
+        let [inner, bias, outer] = parts::<S>(self.weights);
+        let units = inner.len();
         let (of_weights, _) = S::as_mut_simd_f32s(self.of_weights);
         let (of_inner, rest) = of_weights.split_at_mut(units);
         let (of_bias, of_outer) = rest.split_at_mut(units);

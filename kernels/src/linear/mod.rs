@@ -1,14 +1,18 @@
 //! Linear maps and sums, with their gradients: dx = dy W, dW = dy^T x, db = the sum of the rows of dy.
 //!
-//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, the activation functions that a
+//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, products of numbers
+//! rounded to bf16, the activation functions that a
 //! product applies to its result, and small networks that read one number each.
 
 pub(crate) mod activation;
 pub(crate) mod columns;
 mod dots;
 mod half_precision;
+mod of_input;
 pub(crate) mod packed;
 pub(crate) mod product;
+mod rounded;
+mod turned;
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
@@ -21,6 +25,7 @@ use crate::numbers::{FlatNumbers, Fresh, Implementation, OutputPointer, flat};
 use crate::tape::ArgumentGradients;
 use crate::tape::record::record;
 use activation::{activate_plain, activation_gradient};
+use of_input::of_input;
 use product::{Factor, Finish, Onto, multiply};
 
 /// Computes x W^T + b for x `[.., in]`, W `[out, in]`, b `[out]`.
@@ -181,13 +186,19 @@ impl Linear {
         let sizes = [numbers.slice().len() / out.max(1), inner, out];
         let parts = self.asked.iter().enumerate().map(|(part, asked)| {
             let make = || match part {
-                0 => of_x(numbers.slice(), weight.slice(), sizes)?.tensor(self.x.dims(), DType::F32),
+                0 => self.of_x(numbers.slice(), weight.slice())?.tensor(self.x.dims(), DType::F32),
                 1 => of_weight(numbers.slice(), x.slice(), sizes)?.tensor(self.weight.dims(), DType::F32),
                 _ => column_sums(numbers.slice(), out)?.tensor(&[out], DType::F32),
             };
             asked.then(make).transpose()
         });
         parts.collect()
+    }
+
+    fn of_x(&self, gradient: &[f32], weight: &[f32]) -> Result<Fresh> {
+        let (out, inner) = self.weight.dims2()?;
+        let dense = |gradient: &[f32]| of_x(gradient, weight, [gradient.len() / out.max(1), inner, out]);
+        of_input(gradient, [inner, out], dense, |row| Ok(self.weight.get(row)?))
     }
 }
 
@@ -237,15 +248,17 @@ pub(crate) unsafe fn in_tiles(target: OutputPointer, [m, n, k]: [usize; 3], a: F
     }
 }
 
-/// Returns the height and width of tiles: two for each thread, of whole rows where there are enough of them.
+/// Returns the height and width of tiles: two for each thread, that divide the longer side where it is long enough, since
+/// what belongs to the other one is packed for each tile anew.
 fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
     const WORTH_THREADS: usize = 1 << 18;
     if cost < WORTH_THREADS {
         return (m, n);
     }
     let wanted = 2 * rayon::current_num_threads();
-    let down = wanted.min(m.div_ceil(TILE));
-    let across = wanted.div_ceil(down).min(n.div_ceil(TILE));
+    let of_longer = wanted.min(m.max(n).div_ceil(TILE));
+    let of_shorter = wanted.div_ceil(of_longer).min(m.min(n).div_ceil(TILE));
+    let (down, across) = if m < n { (of_shorter, of_longer) } else { (of_longer, of_shorter) };
     (m.div_ceil(down).next_multiple_of(16), n.div_ceil(across).next_multiple_of(16))
 }
 

@@ -11,6 +11,8 @@ use super::activation::with_activation;
 use super::dots::{aligned, dots};
 use super::half_precision::Halves;
 use super::packed::PackedMatrix;
+use super::rounded;
+use super::turned::turned;
 use crate::arguments::activation::Activation;
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
@@ -74,6 +76,17 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Returns whether products round what they read to bf16, as the matrix is.
+    fn rounds(&self) -> bool {
+        matches!(self, Self::Packed(packed) if packed.rounds())
+    }
+
+    /// Copies some of the matrix's rows, two numbers of bf16 in each place, one row after the other; false if they are
+    /// not stored so.
+    pub(super) fn copy_pairs(&self, rows: Range<usize>, pairs: &mut [u32]) -> bool {
+        matches!(self, Self::Packed(packed) if packed.copy_pairs(rows, pairs))
+    }
+
     /// Returns all numbers of the matrix's storage, if they are of 16 bits.
     fn halves(&self) -> Option<Halves<'_>> {
         match self {
@@ -126,10 +139,16 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     let arch = arch();
     let place = result.pointer();
     let few = rows <= FEW_ROWS && inner > 0;
+    if weight.rounds() && !few && inner > 0 {
+        return rounded::product(result, x, weight, sizes, finish);
+    }
     let mut copy = Vec::new();
     let x: &[f32] = if few {
         let copy = aligned(&mut copy, x.len());
         copy.copy_from_slice(x);
+        if weight.rounds() {
+            rounded::round(copy);
+        }
         copy
     } else {
         x
@@ -138,7 +157,7 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     let height = if few { rows } else { tile_rows(rows, out.div_ceil(columns)) };
     let across = out.div_ceil(columns);
     let down = rows.div_ceil(height);
-    let tile = |index: usize, buffer: &mut Vec<f32>| {
+    let tile = |index: usize, buffer: &mut Vec<f32>, turning: &mut Vec<f32>| {
         let row = index % down * height;
         let column = index / down * columns;
         let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
@@ -162,16 +181,18 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
                 }
             }
         } else {
-            tile.multiply(place, x, weight.part(arch, column * inner, tile.columns * inner, buffer), sizes);
+            let weight = weight.part(arch, column * inner, tile.columns * inner, buffer);
+            tile.multiply(place, x, turned(arch, weight, inner, turning), sizes);
         }
         tile.finish(arch, place, out, finish);
     };
     if across * down == 1 {
-        tile(0, &mut Vec::new());
+        tile(0, &mut Vec::new(), &mut Vec::new());
     } else if few {
-        thread_pool::each(across * down, &tile);
+        thread_pool::each(across * down, &|index, buffer| tile(index, buffer, &mut Vec::new()));
     } else {
-        (0..across * down).into_par_iter().for_each_init(Vec::new, |buffer, index| tile(index, buffer));
+        let each = |[buffer, turning]: &mut [Vec<f32>; 2], index: usize| tile(index, buffer, turning);
+        (0..across * down).into_par_iter().for_each_init(Default::default, each);
     }
 }
 
@@ -181,37 +202,36 @@ fn strip(inner: usize) -> usize {
 }
 
 /// Returns the width of tiles, which makes strips of equal width, a multiple of the number of threads.
-fn tile_columns(out: usize) -> usize {
+pub(super) fn tile_columns(out: usize) -> usize {
     let strips = out.div_ceil(TILE_COLUMNS).next_multiple_of(rayon::current_num_threads());
     out.div_ceil(strips).next_multiple_of(16)
 }
 
 /// Returns the height of tiles, which is smaller where there would be too few tiles for the threads.
-fn tile_rows(rows: usize, across: usize) -> usize {
+pub(super) fn tile_rows(rows: usize, across: usize) -> usize {
     let down = (2 * rayon::current_num_threads()).div_ceil(across).max(rows.div_ceil(TILE_ROWS));
     rows.div_ceil(down).next_multiple_of(16)
 }
 
 #[derive(Clone, Copy)]
-struct Tile {
-    row: usize,
-    column: usize,
-    rows: usize,
-    columns: usize,
+pub(super) struct Tile {
+    pub row: usize,
+    pub column: usize,
+    pub rows: usize,
+    pub columns: usize,
 }
 
 impl Tile {
-    /// Writes the product of the rows of x and of the weights that belong to this tile.
-    fn multiply(self, place: OutputPointer, x: &[f32], weight: &[f32], sizes: ProductSizes) {
-        let inner = sizes.inner as isize;
-        let x = Factor { numbers: x, row: inner, column: 1 };
-        let weight = Factor { numbers: weight, row: 1, column: inner };
+    /// Writes the product of the rows of x and of the turned weights that belong to this tile.
+    fn multiply(self, place: OutputPointer, x: &[f32], weight: Factor, sizes: ProductSizes) {
+        let x = Factor { numbers: x, row: sizes.inner as isize, column: 1 };
         let target = place.at(self.row * sizes.out + self.column);
         // SAFETY: the slices hold whole rows of both, and the tile lies within the result and is ours alone.
         unsafe { multiply(target, sizes.out, [self.rows, self.columns, sizes.inner], 1.0, x, weight, Onto::Nothing) };
     }
 
-    fn finish(self, arch: Arch, place: OutputPointer, out: usize, finish: Finish) {
+    /// Adds the bias to the tile's numbers, and applies the activation function to them.
+    pub fn finish(self, arch: Arch, place: OutputPointer, out: usize, finish: Finish) {
         if let (None, None) = (finish.bias, finish.act) {
             return;
         }

@@ -1,10 +1,15 @@
-//! Unembedding and loss in one, so that the logits of a batch are never stored.
+//! Unembedding and loss in one, so that the logits of a batch are never stored: of a small vocabulary all logits of some
+//! rows are computed at a time, of a large one those of some words.
+
+use std::ops::Range;
 
 use candle_core::{DType, Tensor};
 
+use super::by_words::{LogitBlock, RowSums, Unembedding, UnembeddingMatrix, WORDS};
 use super::{LogitSlopes, Total, check_targets, token_losses_plain};
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
+use crate::base::parallel;
 use crate::linear::product::{self, Factor, Finish, Matrix, Onto, ProductSizes};
 use crate::linear::{add_to, column_sums, in_tiles, linear_plain};
 use crate::numbers::elementwise::times_number;
@@ -69,10 +74,17 @@ impl LossPass<'_> {
         let flat_arguments = arguments.iter().map(|argument| flat(argument)).collect::<Result<Vec<_>>>()?;
         let numbers = flat_arguments.iter().map(FlatNumbers::of).collect::<Result<Vec<_>>>()?;
         let [x, weight, ..] = &numbers[..] else { bail!(Bug, "a loss without its arguments") };
+        let mut grads = GradientSums::new(&self.asked, self.sizes)?;
+        if vocab > WORDS {
+            let matrix = UnembeddingMatrix::Numbers(flat_arguments[1].clone());
+            let bias = flat_arguments.get(2).cloned();
+            let unembedding = Unembedding { matrix, bias, scale: None, cap: None };
+            let loss = self.by_words(&unembedding, x.slice(), weight.slice(), &mut grads)?;
+            return Ok((loss, grads.tensors(arguments)?));
+        }
         let bias = numbers.get(2).map(FlatNumbers::slice);
         let step = (LOGITS / vocab).clamp(1, rows);
         let mut logits = Fresh::new(step * vocab)?;
-        let mut grads = GradientSums::new(&self.asked, self.sizes)?;
         let matrix = Matrix::of(&flat_arguments[1])?;
         let mut loss = 0.0;
         for first in (0..rows).step_by(step) {
@@ -82,9 +94,33 @@ impl LossPass<'_> {
             loss += self.losses(&mut logits, first, sizes)?;
             // SAFETY: the rows that were just written.
             let slopes = unsafe { logits.pointer().part(0, sizes.rows * vocab) };
-            grads.add(slopes, part, weight.slice(), first, sizes)?;
+            grads.add(slopes, part, weight.slice(), first..first + sizes.rows, 0..vocab)?;
         }
         Ok((loss, grads.tensors(arguments)?))
+    }
+
+    /// Computes the loss, and adds its gradients, with the logits of some words at a time: once for the sums over all
+    /// words, and once for the gradients.
+    fn by_words(&self, unembedding: &Unembedding, x: &[f32], weight: &[f32], grads: &mut GradientSums) -> Result<f64> {
+        let arch = arch();
+        let inner = self.sizes.inner;
+        let RowSums { totals, picked } = unembedding.row_sums(x, self.targets, WORDS, &|| true)?;
+        let losses = totals.iter().zip(&picked).map(|(total, picked)| total - f64::from(*picked));
+        let counted = losses.zip(self.counts).filter(|(_, count)| **count != 0.0);
+        let loss = counted.map(|(loss, count)| loss * f64::from(*count)).sum();
+        if !self.asked.contains(&true) {
+            return Ok(loss);
+        }
+        unembedding.each_block(x, WORDS, &|| true, |LogitBlock { rows, words, logits }, _| {
+            parallel::fill(logits, words.len(), &|first, logits| {
+                let row = rows.start + first / words.len();
+                let target = (self.targets[row] as usize).wrapping_sub(words.start);
+                arch.dispatch(LogitSlopes { logits, total: totals[row] as f32, target, gradient: self.counts[row] });
+            });
+            let weight = &weight[words.start * inner..words.end * inner];
+            grads.add(logits, &x[rows.start * inner..rows.end * inner], weight, rows, words)
+        })?;
+        Ok(loss)
     }
 
     /// Returns the sum of the losses of some rows, and replaces their logits by the gradients of the logits.
@@ -116,6 +152,7 @@ impl LossPass<'_> {
 
 /// The accumulated gradients of x, weight and bias, as far as they are needed.
 struct GradientSums {
+    inner: usize,
     of_x: Option<Fresh>,
     of_weight: Option<Fresh>,
     of_bias: Option<Vec<f32>>,
@@ -125,29 +162,40 @@ impl GradientSums {
     fn new(asked: &[bool], ProductSizes { rows, inner, out }: ProductSizes) -> Result<Self> {
         let asked = |at: usize| asked.get(at).copied().unwrap_or(false);
         Ok(Self {
+            inner,
             of_x: asked(0).then(|| Fresh::new(rows * inner)).transpose()?,
             of_weight: asked(1).then(|| Fresh::new(out * inner)).transpose()?,
             of_bias: asked(2).then(|| vec![0.0; out]),
         })
     }
 
-    /// Adds the gradients of some rows, of which the first is row `first` of all.
-    fn add(&mut self, slopes: &[f32], x: &[f32], weight: &[f32], first: usize, sizes: ProductSizes) -> Result<()> {
-        let ProductSizes { rows, inner, out } = sizes;
+    /// Adds the gradients of some rows by the logits of some words, whose slopes, rows of x and rows of weights these are.
+    fn add(
+        &mut self,
+        slopes: &[f32],
+        x: &[f32],
+        weight: &[f32],
+        rows: Range<usize>,
+        words: Range<usize>,
+    ) -> Result<()> {
+        let inner = self.inner;
+        let (count, out) = (rows.len(), words.len());
         let slopes_by_row = Factor { numbers: slopes, row: out as isize, column: 1 };
         let by_row = |numbers| Factor { numbers, row: inner as isize, column: 1 };
+        // The first words write the gradients of x, and the first rows those of the weights.
+        let onto = |first: usize| if first == 0 { Onto::Nothing } else { Onto::WhatIsThere };
         if let Some(of_x) = &mut self.of_x {
-            let place = of_x.pointer().moved(first * inner);
+            let place = of_x.pointer().moved(rows.start * inner);
             // SAFETY: these rows of the result, to which nothing else refers.
-            unsafe { in_tiles(place, [rows, inner, out], slopes_by_row, by_row(weight), Onto::Nothing) };
+            unsafe { in_tiles(place, [count, inner, out], slopes_by_row, by_row(weight), onto(words.start)) };
         }
         if let Some(of_weight) = &mut self.of_weight {
-            let onto = if first == 0 { Onto::Nothing } else { Onto::WhatIsThere };
-            // SAFETY: as many numbers as the result has; the first rows write it.
-            unsafe { in_tiles(of_weight.pointer(), [out, inner, rows], slopes_by_row.turned(), by_row(x), onto) };
+            let place = of_weight.pointer().moved(words.start * inner);
+            // SAFETY: the rows of these words in the result, to which nothing else refers.
+            unsafe { in_tiles(place, [out, inner, count], slopes_by_row.turned(), by_row(x), onto(rows.start)) };
         }
         if let Some(of_bias) = &mut self.of_bias {
-            add_to(of_bias, &column_sums(slopes, out)?.numbers());
+            add_to(&mut of_bias[words], &column_sums(slopes, out)?.numbers());
         }
         Ok(())
     }

@@ -39,10 +39,48 @@ pub fn divergences(p: &Tensor, q: &Tensor) -> Result<Tensor> {
 
 /// A row of two logits.
 #[derive(Debug, Clone, Copy)]
-struct RowDivergence {
+pub(super) struct RowDivergence {
     /// log(sum of e^p), and the same of q.
-    totals: [f64; 2],
-    divergence: f64,
+    pub totals: [f64; 2],
+    pub divergence: f64,
+}
+
+/// Sums that the divergence of a row is computed from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DivergenceSums {
+    /// The largest logits of p and of q.
+    most: [f64; 2],
+    /// The sums of e^(p - most) and of e^(q - most).
+    weights: [f64; 2],
+    /// The sum of e^(p - most) times how far p - most is above q - most.
+    differences: f64,
+}
+
+impl DivergenceSums {
+    pub fn divergence(self) -> RowDivergence {
+        let Self { most, weights: [of_p, of_q], differences } = self;
+        RowDivergence {
+            totals: [of_p.ln() + most[0], of_q.ln() + most[1]],
+            divergence: differences / of_p - of_p.ln() + of_q.ln(),
+        }
+    }
+
+    /// Returns the sums of these words and of others together.
+    pub fn joined(self, other: Self) -> Self {
+        let most = [0, 1].map(|of| self.most[of].max(other.most[of]));
+        let [a, b] = [self, other].map(|sums| sums.below(most));
+        let weights = [0, 1].map(|of| a.weights[of] + b.weights[of]);
+        Self { most, weights, differences: a.differences + b.differences }
+    }
+
+    /// Returns the sums for larger logits in the place of the largest ones.
+    fn below(self, most: [f64; 2]) -> Self {
+        let [p, q] = [0, 1].map(|of| self.most[of] - most[of]);
+        let [of_p, of_q] = self.weights;
+        // What has no probability contributes nothing.
+        let differences = if p < LEAST { 0.0 } else { exp(p) * (self.differences + of_p * (p - q)) };
+        Self { most, weights: [exp(p) * of_p, exp(q) * of_q], differences }
+    }
 }
 
 fn by_row(p: &Tensor, q: &Tensor, vocab: usize) -> Result<Vec<RowDivergence>> {
@@ -52,7 +90,7 @@ fn by_row(p: &Tensor, q: &Tensor, vocab: usize) -> Result<Vec<RowDivergence>> {
     let [p, q] = [p.slice(), q.slice()];
     Ok(parallel::map(p.len() / vocab, &|row| {
         let columns = row * vocab..(row + 1) * vocab;
-        arch.dispatch(Divergence { p: &p[columns.clone()], q: &q[columns] })
+        arch.dispatch(Divergence { p: &p[columns.clone()], q: &q[columns] }).divergence()
     }))
 }
 
@@ -65,27 +103,27 @@ fn back(p: &Tensor, q: &Tensor, rows: &[RowDivergence], gradient: &Tensor) -> Re
     let [from_p, from_q, gradients] = [from_p.slice(), from_q.slice(), gradients.slice()];
     let mut out = Fresh::new(from_q.len())?;
     out.write(vocab, vocab, |first, out| {
-        for (index, out) in out.chunks_exact_mut(vocab).enumerate() {
+        out.copy_from_slice(&from_q[first * vocab..first * vocab + out.len()]);
+        for (index, q) in out.chunks_exact_mut(vocab).enumerate() {
             let row = first + index;
-            let columns = row * vocab..(row + 1) * vocab;
-            let [p, q] = [&from_p[columns.clone()], &from_q[columns]];
-            arch.dispatch(DivergenceSlopes { p, q, out, totals: rows[row].totals, gradient: gradients[row] });
+            let p = &from_p[row * vocab..(row + 1) * vocab];
+            arch.dispatch(DivergenceSlopes { p, q, totals: rows[row].totals, gradient: gradients[row] });
         }
     });
     out.tensor(q.dims(), DType::F32)
 }
 
 /// The divergence of a row: with weights w = e^(p - most of p), it is sum w (log p - log q) / sum w.
-struct Divergence<'a> {
-    p: &'a [f32],
-    q: &'a [f32],
+pub(super) struct Divergence<'a> {
+    pub p: &'a [f32],
+    pub q: &'a [f32],
 }
 
 impl WithSimd for Divergence<'_> {
-    type Output = RowDivergence;
+    type Output = DivergenceSums;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> RowDivergence {
+    fn with_simd<S: Simd>(self, simd: S) -> DivergenceSums {
         let most = [self.p, self.q].map(|logits| f64::from(largest(simd, logits)));
         // Of the weights of p, of those of q, and of the weighted differences.
         let mut sums = [[0.0; LANES]; 3];
@@ -109,20 +147,18 @@ impl WithSimd for Divergence<'_> {
             add(lane, *p, *q);
         }
         let [of_p, of_q, differences] = sums.map(|lanes| lanes.iter().sum::<f64>());
-        RowDivergence {
-            totals: [of_p.ln() + most[0], of_q.ln() + most[1]],
-            divergence: differences / of_p - of_p.ln() + of_q.ln(),
-        }
+        DivergenceSums { most, weights: [of_p, of_q], differences }
     }
 }
 
-/// The gradient of the logits q of a row.
-struct DivergenceSlopes<'a> {
-    p: &'a [f32],
-    q: &'a [f32],
-    out: &'a mut [f32],
-    totals: [f64; 2],
-    gradient: f32,
+/// Replacement of the logits q of a row, or of a part of it, by their gradients.
+pub(super) struct DivergenceSlopes<'a> {
+    pub p: &'a [f32],
+    pub q: &'a mut [f32],
+    /// log(sum of e^p) of the whole row, and the same of q.
+    pub totals: [f64; 2],
+    /// The gradient of the divergence.
+    pub gradient: f32,
 }
 
 impl WithSimd for DivergenceSlopes<'_> {
@@ -132,8 +168,8 @@ impl WithSimd for DivergenceSlopes<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let [of_p, of_q] = self.totals;
         let factor = f64::from(self.gradient);
-        for ((out, p), q) in self.out.iter_mut().zip(self.p).zip(self.q) {
-            *out = (factor * (exp(f64::from(*q) - of_q) - exp(f64::from(*p) - of_p))) as f32;
+        for (q, p) in self.q.iter_mut().zip(self.p) {
+            *q = (factor * (exp(f64::from(*q) - of_q) - exp(f64::from(*p) - of_p))) as f32;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Cross-entropy losses of tokens, and divergences of predictions.
 
+pub(crate) mod by_words;
 pub(crate) mod cross_entropy;
 pub(crate) mod divergence;
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{FlatNumbers, Fresh, flat, fusible};
+use super::{FlatNumbers, Fresh, flat, fusible, math};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 
@@ -25,6 +25,18 @@ impl UnaryFunction for Times {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
         simd.mul_f32s(x, simd.splat_f32s(self.0))
+    }
+}
+
+/// A soft cap, cap * tanh(x / cap), as Gemma 2 has for scores and logits.
+#[derive(Clone, Copy)]
+pub(crate) struct SoftCap(pub f32);
+
+impl UnaryFunction for SoftCap {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        let cap = simd.splat_f32s(self.0);
+        simd.mul_f32s(math::tanh(simd, simd.div_f32s(x, cap)), cap)
     }
 }
 

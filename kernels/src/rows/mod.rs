@@ -1,5 +1,6 @@
 //! Selecting, centring and scaling rows of activations.
 
+pub(crate) mod chosen_sums;
 pub(crate) mod embed;
 
 use candle_core::{DType, Device, Tensor};

@@ -197,6 +197,17 @@ fn a_loss_over_many_pieces_of_rows() {
     );
 }
 
+/// Checks a loss whose logits are computed for some words at a time.
+#[test]
+fn a_loss_of_many_words() {
+    let words = WORDS + 100;
+    let all = [numbers(&[3, 8], 1.0, 1), numbers(&[words, 8], 1.0, 2), numbers(&[words], 1.0, 3)];
+    let targets = [5, WORDS as u32 + 9, 700];
+    let counts = [0.5, 0.25, 2.0];
+    check(&all[..2], 1e-5, 0.1, |t| cross_entropy(&t[0], &t[1], None, &targets, &counts));
+    check(&all, 1e-5, 0.1, |t| cross_entropy(&t[0], &t[1], Some(&t[2]), &targets, &counts));
+}
+
 #[test]
 fn rows_of_a_table() {
     let table = numbers(&[600, 3], 1.0, 1);

@@ -4,6 +4,7 @@
 mod adamw;
 mod attention;
 mod back;
+mod by_words;
 mod columns;
 mod delta_rule;
 mod linear;

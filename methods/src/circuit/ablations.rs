@@ -1,9 +1,7 @@
 //! Runs of a model with everything outside a circuit ablated, which every judgement of a circuit needs.
 
 use super::graph::{Graph, Node};
-use crate::base::{Error, Kind, Result, Task};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::weight::Weight;
 
 /// Units that circuits of one kind are sets of (the edges between all heads and MLPs, or the features and errors of

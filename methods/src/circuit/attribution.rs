@@ -10,21 +10,17 @@ use super::due::Due;
 use super::selection::{Selection, ranking};
 use super::tree::{Stage, leading_to};
 use super::{CONTEXT, row_length};
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::data::{Text, harvest};
-use crate::err;
 use crate::features::feature::check_feature;
 use crate::features::logits::written;
 use crate::features::survey::KeptPositions;
 use crate::features::tokens::token_ids;
 use crate::features::{Feature, Survey, TokenPattern};
-use crate::model::Model;
 use crate::model::decoder::Logits;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
-use crate::model::run::Ask;
-use crate::model::site::Place;
 use crate::sae::Sae;
-use crate::tensor::{DType, Device, Tensor, dtype, normalise};
+use crate::tensor::{dtype, normalise};
 
 crate::options! {
     #[derive(Debug, Clone)]

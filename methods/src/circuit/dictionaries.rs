@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::graph::{Graph, Node, Part};
-use crate::base::{Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::features::card::{CardPlan, Description, SurveyedDictionary, cards as cards_of};
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, FeatureList, Survey, TextCodes};
-use crate::model::Model;
 use crate::sae::Sae;
 
 /// The number of features whose cards are made together.

@@ -1,14 +1,11 @@
 //! The positions of a text where some tokens are due: one of them comes next.
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::pack::gathered;
 use crate::data::{Text, harvest};
-use crate::err;
 use crate::features::chance::together;
 use crate::features::feature::tokenizer;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::tensor::{Tensor, normalise};
+use crate::tensor::normalise;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;

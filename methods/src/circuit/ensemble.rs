@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use super::graph::Graph;
 use super::subgraph;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 crate::choices! {
     /// Ways to make one score of several.
@@ -74,7 +73,7 @@ pub fn ensemble(graphs: &[&Graph], options: EnsembleOptions) -> Result<Graph> {
 /// of their ranks.
 fn ranks(scores: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*a].abs().total_cmp(&scores[*b].abs()));
+    order::sort_ascending(&mut order, |place| scores[*place].abs());
     let last = scores.len().saturating_sub(1).max(1) as f64;
     let mut ranks = vec![0.0; scores.len()];
     let mut begin = 0;

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Cell, Result, Table, json};
+use crate::base::{Cell, Result, Table, json, order};
 use crate::err;
 
 /// The part of its site that a node is.
@@ -430,7 +430,7 @@ impl Graph {
     /// Returns the edges that end at a node, the strongest first.
     pub fn into_node(&self, node: usize) -> Vec<&Edge> {
         let mut edges: Vec<&Edge> = self.edges.iter().filter(|edge| edge.to == node).collect();
-        edges.sort_by(|a, b| b.effect.total_cmp(&a.effect));
+        order::sort_descending(&mut edges, |edge| edge.effect);
         edges
     }
 

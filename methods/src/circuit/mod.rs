@@ -43,9 +43,8 @@ pub mod tree;
 #[cfg(test)]
 mod samples;
 
-use crate::base::{Result, json, memory};
-use crate::err;
-use crate::model::Model;
+use crate::base::json;
+use crate::common::*;
 
 use attribution_graph::neuronpedia;
 use edges::eap_file;

@@ -16,8 +16,7 @@ use microlp::{ComparisonOp, Error as Unsolved, OptimizationDirection, Problem, S
 use super::dictionaries::Circuit;
 use super::graph::Graph;
 use super::subgraph::{self, SubgraphOptions, at_least_negative};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 
 crate::options! {
     /// Options of a circuit by integer programming.

@@ -2,7 +2,7 @@
 
 use super::dictionaries::Circuit;
 use super::graph::{Graph, Node, Part};
-use crate::base::Cell;
+use crate::base::{Cell, order};
 use crate::sae::Sae;
 
 /// A feature by its level, its index there, and its score.
@@ -46,7 +46,7 @@ pub fn ranking(scores: &[Vec<f64>]) -> Vec<ScoredFeature> {
         scored.collect::<Vec<_>>()
     };
     let mut all: Vec<ScoredFeature> = scores.iter().enumerate().flat_map(level).collect();
-    all.sort_by(|a, b| b.score.total_cmp(&a.score));
+    order::sort_descending(&mut all, |one| one.score);
     all
 }
 

@@ -1,13 +1,10 @@
 //! Features that two circuits share: how stable circuits are over texts or seeds.
 
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::features::text_codes::TextLimits;
 use crate::features::{FeatureList, TextCodes};
-use crate::model::Model;
 use crate::tensor::normalise::cosine;
-use crate::tensor::{DType, Tensor};
 
 use super::dictionaries::Circuit;
 use super::graph::Graph;

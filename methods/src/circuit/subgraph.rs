@@ -6,8 +6,7 @@ use std::collections::BinaryHeap;
 
 use super::dictionaries::Circuit;
 use super::graph::{Graph, Units};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 crate::options! {
     /// Options of a part of a graph.
@@ -50,7 +49,7 @@ pub fn top(circuit: &Circuit, wanted: f64, options: TopOptions) -> Result<Circui
     // What has no effect of its own, as tokens and logits, stays.
     let mut kept: Vec<bool> = effects.iter().map(Option::is_none).collect();
     let first = at_least_negative(options.negative, count);
-    order.sort_by(|a, b| effects[*a].unwrap_or(0.0).total_cmp(&effects[*b].unwrap_or(0.0)));
+    order::sort_ascending(&mut order, |unit| effects[*unit].unwrap_or(0.0));
     order.iter().take(first).for_each(|unit| kept[*unit] = true);
     order.retain(|unit| !kept[*unit]);
     order.sort_by(|a, b| size(effects[*b]).total_cmp(&size(effects[*a])).then(a.cmp(b)));

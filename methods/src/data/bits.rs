@@ -1,13 +1,10 @@
 //! Bits per byte: a loss that is comparable across tokenizers.
 
 use crate::base::task::Bar;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{EncodedDocument, Encoder, beginning};
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::tensor::{DType, dtype};
+use crate::tensor::dtype;
 use crate::tokenizer::Tokenizer;
 
 /// Maximum number of logits and of windows computed at once.

@@ -11,9 +11,7 @@ use rand_distr::StandardNormal;
 
 use super::toy::unit_rows;
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task, memory, parallel};
-use crate::err;
-use crate::tensor::{Device, Tensor};
+use crate::common::*;
 
 /// The name of the benchmark as a kind of synthetic activations.
 pub const NAME: &str = "synth";

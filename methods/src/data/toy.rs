@@ -6,9 +6,8 @@ use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::tensor::{DType, Device, Tensor, create};
+use crate::common::*;
+use crate::tensor::create;
 
 /// The number of rows computed at a time.
 const ROWS: usize = 1024;

@@ -7,8 +7,7 @@ use super::loss::{LossStep, MaskedTarget, deltas, importances, sources};
 use super::masks::{self, Sources};
 use super::parts::MatrixParts;
 use super::target::Target;
-use crate::base::{Result, Task};
-use crate::tensor::Tensor;
+use crate::common::*;
 use crate::tensor::derivative::value_and_gradients;
 
 impl<T: Target> LossStep<'_, T> {

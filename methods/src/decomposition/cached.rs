@@ -9,11 +9,10 @@ use super::network::{Network, NetworkTarget, SparseInputs};
 use super::options::FitOptions;
 use super::result::{Decomposed, Decomposition};
 use super::target::Target;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::model::ModelName;
 use crate::sae::cached::{CallCache, FitKey};
 use crate::sae::fit::FitStorage;
-use crate::tensor::Device;
 
 /// The words by which the list of the cache shows a decomposition.
 #[derive(Debug, Clone)]

@@ -5,18 +5,13 @@ use std::collections::BTreeMap;
 use super::mlp::{MlpInputs, MlpWeights, flat};
 use super::result::{Decomposed, Decomposition};
 use super::table::uses;
-use crate::base::{Card, Cell, HeatText, Result, Table, Task};
+use crate::base::{Card, HeatText};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::features::card::Group;
 use crate::features::contexts::{name, quoted};
 use crate::features::{FeatureCard, logits};
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::text_rows::whole_rows;
-use crate::tensor::{Device, Tensor, floats};
 use crate::training::mean;
 
 /// Rows of text in a batch of the model.
@@ -103,12 +98,12 @@ impl Decomposition {
         let parts = &self.parts[on.matrix];
         let norms = floats(&parts.norms()?)?;
         let mut used = uses(&on.importance, threshold)?;
-        used.sort_by(|a, b| b.importance.total_cmp(&a.importance));
+        order::sort_descending(&mut used, |part| part.importance);
         let row = |part: &super::table::PartUse| {
             vec![part.part.into(), part.active.into(), part.importance.into(), norms[part.part].into()]
         };
-        let columns = ["part", "active", "importance", "norm"].map(String::from).to_vec();
-        Ok(Table { title: format!("parts of {}", parts.name), columns, rows: used.iter().map(row).collect() })
+        let columns = ["part", "active", "importance", "norm"];
+        Ok(Table::new(format!("parts of {}", parts.name), columns, used.iter().map(row)))
     }
 
     /// Makes the card of a part, like that of a feature: contexts with its importance at every token, its tokens, and what it
@@ -177,7 +172,7 @@ impl PartsOnText {
             (f64::from(importance) > options.threshold).then_some(StrongPosition { row, column, importance })
         };
         let mut found: Vec<StrongPosition> = values.chunks(context).enumerate().filter_map(best).collect();
-        found.sort_by(|a, b| b.importance.total_cmp(&a.importance));
+        order::sort_descending(&mut found, |position| position.importance);
         let heat = |position: &StrongPosition| {
             let StrongPosition { row, column, .. } = *position;
             let start = column.saturating_sub(options.before);
@@ -203,14 +198,13 @@ impl PartsOnText {
             found.sum += f64::from(*value);
         }
         let mut all: Vec<(u32, TokenUse)> = by_token.into_iter().filter(|(_, found)| found.active > 0).collect();
-        all.sort_by(|(_, a), (_, b)| b.sum.total_cmp(&a.sum));
+        order::sort_descending(&mut all, |(_, found)| found.sum);
         let row = |(id, found): &(u32, TokenUse)| {
             let mean = found.sum / found.count as f64;
             vec![quoted(model, *id).into(), found.active.into(), found.count.into(), mean.into()]
         };
-        let columns = ["token", "active at", "of", "mean importance"].map(String::from).to_vec();
-        let rows = all.iter().take(options.table_rows).map(row).collect();
-        Table { title: "Tokens where it matters".into(), columns, rows }
+        let rows = all.iter().take(options.table_rows).map(row);
+        Table::new("Tokens where it matters", ["token", "active at", "of", "mean importance"], rows)
     }
 }
 
@@ -237,10 +231,9 @@ fn neurons(title: &str, direction: &Tensor, rows: usize) -> Result<Table> {
     let numbers = floats(direction)?;
     let squares: f64 = numbers.iter().map(|x| x * x).sum();
     let mut all: Vec<(usize, f64)> = numbers.into_iter().enumerate().collect();
-    all.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
+    order::sort_descending(&mut all, |(_, weight)| weight.abs());
     let row = |(neuron, weight): &(usize, f64)| {
         vec![(*neuron).into(), (*weight).into(), (weight * weight / squares.max(f64::MIN_POSITIVE)).into()]
     };
-    let columns = ["neuron", "weight", "share"].map(String::from).to_vec();
-    Ok(Table { title: title.into(), columns, rows: all.iter().take(rows).map(row).collect() })
+    Ok(Table::new(title, ["neuron", "weight", "share"], all.iter().take(rows).map(row)))
 }

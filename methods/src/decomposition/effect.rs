@@ -11,10 +11,9 @@ use super::parts::MatrixParts;
 use super::result::Decomposition;
 use super::target::Clean;
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::model::Model;
-use crate::tensor::{Tensor, float};
+use crate::tensor::float;
 
 /// The columns before those of the matrices.
 const COLUMNS: [&str; 3] = ["masks", "KL", "recovered"];

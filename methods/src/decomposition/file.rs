@@ -10,12 +10,11 @@ use super::network::{Layer, LayerActivation, Network};
 use super::parts::{MatrixParts, TENSORS};
 use super::result::{Decomposed, Decomposition, MlpName};
 use super::target::TargetMatrix;
+use crate::base;
 use crate::base::files::Files;
-use crate::base::{self, Result};
-use crate::err;
+use crate::common::*;
 use crate::options::{Plain, Setting};
-use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::files::NamedTensors;
 use crate::training::{losses_in_tensor, losses_of_tensor};
 
 /// The kind of file, as its metadata has it.
@@ -64,13 +63,12 @@ struct AboutMlp {
 impl Decomposition {
     /// Saves the decomposition as safetensors; returns the path.
     pub fn save(&self, files: &Files, path: &Path) -> Result<PathBuf> {
-        let named = self.written()?;
-        files.save(path, |file| safetensors::write(&named, file))
+        self.written()?.save(files, path)
     }
 
     /// Loads a decomposition that was saved, and refuses what it does not understand.
     pub fn load(files: &Files, path: &Path) -> Result<Self> {
-        let named = files.map_as(path, |map| safetensors::SafetensorsFile::new(map)?.all())?;
+        let named = NamedTensors::load(files, path)?;
         Self::read(&named).map_err(|e| e.within(path.display()))
     }
 

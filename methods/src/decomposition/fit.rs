@@ -8,8 +8,7 @@ use super::parts::MatrixParts;
 use super::state::{FitState, StepLosses};
 use super::target::{Clean, Target};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
-use crate::tensor::Device;
+use crate::common::*;
 use crate::training::{
     self, CheckpointFolder, CheckpointFormat, Checkpoints, FitCheckpoints, Optimizer, Trainer, TrainingEnd,
     losses_of_step,

@@ -7,8 +7,7 @@ use super::gates::Importance;
 use super::masks::{self, Mask, Sources};
 use super::parts::MatrixParts;
 use super::target::{Clean, Target};
-use crate::base::{Result, Task};
-use crate::tensor::{Device, Tensor};
+use crate::common::*;
 
 /// Number that is added to importances before they are raised to a power.
 const EPS: f64 = 1e-12;

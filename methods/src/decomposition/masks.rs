@@ -4,8 +4,7 @@
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-use crate::base::{Result, memory};
-use crate::tensor::{DType, Device, Tensor};
+use crate::common::*;
 
 /// The numbers r from 0 to 1 that masks of one matrix are made of.
 #[derive(Debug, Clone)]

@@ -8,20 +8,15 @@ use super::options::FitOptions;
 use super::result::{Decomposed, Decomposition, MlpName};
 use super::target::{Target, TargetMatrix, Through};
 use crate::base::files::hex;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::decoder::Logits;
 use crate::model::fingerprint::fingerprint;
 use crate::model::hooks::{Action, BoundHook, Chain, PatchSource};
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
 use crate::sae::fit::FitStorage;
 use crate::sae::text_rows::{StepOrder, whole_rows};
-use crate::tensor::{DType, Tensor, dtype, floats, normalise};
+use crate::tensor::{dtype, normalise};
 use kernels::{Activation, activate};
 
 /// The largest difference of an MLP's output from what its matrices give, as a share of its norm.

@@ -9,10 +9,9 @@ use super::network::{Network, NetworkTarget, SparseInputs};
 use super::parts::MatrixParts;
 use super::state::StepLosses;
 use super::target::{Clean, Target, TargetMatrix};
+use crate::base::names;
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task, names};
-use crate::err;
-use crate::tensor::{Device, Tensor, floats};
+use crate::common::*;
 
 /// The parts of all matrices of a network, or of an MLP of a language model.
 #[derive(Debug, Clone)]

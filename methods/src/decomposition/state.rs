@@ -4,10 +4,9 @@ use super::loss::{self, Draws, LossStep};
 use super::options::FitOptions;
 use super::parts::{MatrixParts, TENSORS, tied};
 use super::target::Target;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::tensor::derivative::{TensorFunction, value_and_gradients};
-use crate::tensor::{Tensor, float};
+use crate::tensor::float;
 use crate::training::{LossRecord, Optimizer, Parameter, Schedule, ScheduleShape};
 use kernels::AdamW;
 

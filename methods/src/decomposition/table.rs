@@ -2,8 +2,7 @@
 
 use super::parts::MatrixParts;
 use super::result::Decomposition;
-use crate::base::{Result, Table};
-use crate::tensor::{Tensor, floats};
+use crate::common::*;
 
 /// The columns of a table of parts.
 pub const COLUMNS: [&str; 9] =
@@ -52,8 +51,7 @@ impl Decomposition {
         for (parts, importance) in self.parts.iter().zip(importances) {
             rows.extend(of_matrix(parts, &uses(importance, threshold)?)?.rows);
         }
-        let columns = COLUMNS.map(String::from).to_vec();
-        Ok(Table { title: format!("parts with an importance above {threshold}"), columns, rows })
+        Ok(Table::new(format!("parts with an importance above {threshold}"), COLUMNS, rows))
     }
 }
 
@@ -63,7 +61,7 @@ fn of_matrix(parts: &MatrixParts, uses: &[PartUse]) -> Result<Table> {
     let read = largest(&parts.v.t()?)?;
     let written = largest(&parts.u)?;
     let mut used: Vec<&PartUse> = uses.iter().filter(|part| part.active > 0.0).collect();
-    used.sort_by(|a, b| b.importance.total_cmp(&a.importance));
+    order::sort_descending(&mut used, |part| part.importance);
     let row = |found: &&PartUse| {
         let part = found.part;
         vec![

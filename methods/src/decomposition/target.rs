@@ -1,7 +1,6 @@
 //! The target of a decomposition: a function of some matrices, with the inputs that it is decomposed on.
 
-use crate::base::{Result, Task};
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// A matrix of a target.
 #[derive(Debug, Clone)]

@@ -3,12 +3,8 @@
 //! legible at the first tokens.
 
 use super::pair::ModelPair;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::features::logits::{extremes, promoted_along};
-use crate::model::Model;
-use crate::model::site::Place;
-use crate::tensor::{Device, Tensor};
 
 crate::options! {
     /// The positions of each row that have a mean of their own.
@@ -186,11 +182,7 @@ impl ActivationDifference {
         };
         let columns =
             ["position", "norm", "share of the base", "alike", "norm of the base", "norm of the tuned", "rows"];
-        Table {
-            title: format!("mean differences at {}", self.place),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.positions.iter().map(row).collect(),
-        }
+        Table::new(format!("mean differences at {}", self.place), columns, self.positions.iter().map(row))
     }
 
     /// Tabulates the tokens that the mean difference at each position raises and lowers most, through the final norm's

@@ -2,14 +2,10 @@
 //! fine-tune moved activations most, and the contexts at either end of each.
 
 use super::pair::{ModelPair, RowPosition, context};
-use crate::base::{Cell, Result, Table, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::features::logits::{extremes, promoted_by};
-use crate::model::Model;
-use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::sae::baselines::{CovarianceMoments, pca};
-use crate::tensor::{DType, Device, Tensor};
 
 /// The difference of the activations of two models, tuned less base, at every position of some rows.
 #[derive(Debug, Clone)]
@@ -89,11 +85,11 @@ impl DifferenceComponents {
             let highest = codes().fold(f64::NEG_INFINITY, f64::max);
             vec![component.into(), (*share).into(), lowest.into(), highest.into()]
         };
-        Table {
-            title: format!("principal components of {} differences at {}", self.codes.len(), self.place),
-            columns: ["component", "share", "lowest", "highest"].map(String::from).to_vec(),
-            rows: self.shares.iter().enumerate().map(row).collect(),
-        }
+        Table::new(
+            format!("principal components of {} differences at {}", self.codes.len(), self.place),
+            ["component", "share", "lowest", "highest"],
+            self.shares.iter().enumerate().map(row),
+        )
     }
 
     /// Tabulates the positions with the largest codes of a component, then those with the smallest: which of two ends is
@@ -102,7 +98,7 @@ impl DifferenceComponents {
         self.check(component)?;
         let code = |at: &usize| self.codes[*at][component];
         let mut order: Vec<usize> = (0..self.positions.len()).collect();
-        order.sort_by(|a, b| code(b).total_cmp(&code(a)).then(a.cmp(b)));
+        order::sort_descending(&mut order, code);
         let count = count.min(order.len() / 2);
         let ends = order[..count].iter().chain(order[order.len() - count..].iter().rev());
         let row = |at: &usize| -> Vec<Cell> {
@@ -114,11 +110,8 @@ impl DifferenceComponents {
                 place.column.into(),
             ]
         };
-        Ok(Table {
-            title: format!("ends of component {component} of differences at {}", self.place),
-            columns: ["code", "context", "row", "position"].map(String::from).to_vec(),
-            rows: ends.map(row).collect(),
-        })
+        let title = format!("ends of component {component} of differences at {}", self.place);
+        Ok(Table::new(title, ["code", "context", "row", "position"], ends.map(row)))
     }
 
     /// Tabulates the tokens that a component raises and lowers most, through the final norm's weights and the unembedding

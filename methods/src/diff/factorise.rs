@@ -58,10 +58,9 @@ pub fn factorise(
     };
     let bar = task.begin("factorising", Some(ROUNDS as u64));
     for _ in 0..ROUNDS {
-        task.check()?;
         let before = fit.error;
-        fit.coded(rows);
-        fit.improved(rows, columns);
+        fit.coded(rows, task)?;
+        fit.improved(rows, columns, task)?;
         bar.advance(1);
         if before - fit.error <= TOLERANCE * total {
             break;
@@ -72,9 +71,10 @@ pub fn factorise(
 
 impl Factorisation {
     /// Sets the codes of all rows, one by one, to their best values for these topics.
-    fn coded(&mut self, rows: &[SparseRow]) {
+    fn coded(&mut self, rows: &[SparseRow], task: &Task) -> Result<()> {
         let gram = products(&self.topics);
         for (row, codes) in rows.iter().zip(&mut self.codes) {
+            task.check()?;
             let wanted: Vec<f64> = self
                 .topics
                 .iter()
@@ -89,20 +89,23 @@ impl Factorisation {
                 }
             }
         }
+        Ok(())
     }
 
     /// Sets each topic in turn to its best value for these codes, and computes the error.
-    fn improved(&mut self, rows: &[SparseRow], columns: usize) {
+    fn improved(&mut self, rows: &[SparseRow], columns: usize, task: &Task) -> Result<()> {
         let topics = self.topics.len();
         let mut gram = vec![vec![0.0; topics]; topics];
         let mut wanted = vec![vec![0.0; columns]; topics];
         for (row, codes) in rows.iter().zip(&self.codes) {
+            task.check()?;
             for (topic, code) in codes.iter().enumerate().filter(|(_, code)| **code > 0.0) {
                 gram[topic].iter_mut().zip(codes).for_each(|(sum, other)| *sum += code * other);
                 row.iter().for_each(|(column, value)| wanted[topic][*column] += code * value);
             }
         }
         for topic in 0..topics {
+            task.check()?;
             let size = gram[topic][topic];
             // A topic that no row has stays as it is.
             if size <= 0.0 {
@@ -117,12 +120,14 @@ impl Factorisation {
         }
         let mut error = self.total;
         for topic in 0..topics {
+            task.check()?;
             for (column, wanted) in wanted[topic].iter().enumerate() {
                 let mixed: f64 = (0..topics).map(|other| gram[topic][other] * self.topics[other][column]).sum();
                 error += self.topics[topic][column] * (mixed - 2.0 * wanted);
             }
         }
         self.error = error.max(0.0);
+        Ok(())
     }
 }
 

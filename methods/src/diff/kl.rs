@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::pair::{ModelPair, RowPosition, context, token};
-use crate::base::{Cell, HeatText, Result, Table, Task};
-use crate::err;
+use crate::base::HeatText;
+use crate::common::*;
 use crate::tensor::normalise::log_probabilities;
-use crate::tensor::{DType, Tensor};
 
 /// KL(tuned || base) in nats of what two models predict at each position of some rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +68,7 @@ impl TokenDivergences {
             (0..values.len()).map(move |column| RowPosition { row, column }).collect::<Vec<_>>()
         };
         let mut all: Vec<RowPosition> = self.values.iter().enumerate().flat_map(of_row).collect();
-        all.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
+        order::sort_descending(&mut all, value);
         all.truncate(count);
         all
     }
@@ -81,11 +80,11 @@ impl TokenDivergences {
             let raised = if value > 0.0 { name(self.raised[at.row][at.column]).into() } else { Cell::Missing };
             vec![value.into(), context(&self.rows, at, name).into(), raised, at.row.into(), at.column.into()]
         };
-        Table {
-            title: format!("largest KL(tuned || base) of {} positions", self.count()),
-            columns: ["kl", "context", "raised", "row", "position"].map(String::from).to_vec(),
-            rows: self.strongest(count).into_iter().map(row).collect(),
-        }
+        Table::new(
+            format!("largest KL(tuned || base) of {} positions", self.count()),
+            ["kl", "context", "raised", "row", "position"],
+            self.strongest(count).into_iter().map(row),
+        )
     }
 
     /// Tabulates the tokens after which the predictions differ most on average, at least so often read.
@@ -100,15 +99,15 @@ impl TokenDivergences {
             }
         }
         let mut found: Vec<(u32, TokenSum)> = sums.into_iter().filter(|(_, sum)| sum.times >= least).collect();
-        found.sort_by(|a, b| b.1.mean().total_cmp(&a.1.mean()).then(a.0.cmp(&b.0)));
+        order::sort_descending(&mut found, |(_, sum)| sum.mean());
         let row = |(token, sum): (u32, TokenSum)| -> Vec<Cell> {
             vec![name(token).into(), sum.mean().into(), sum.largest.into(), sum.times.into()]
         };
-        Table {
-            title: format!("KL(tuned || base) after each token, read at least {least} times"),
-            columns: ["token", "mean", "largest", "times"].map(String::from).to_vec(),
-            rows: found.into_iter().take(count).map(row).collect(),
-        }
+        Table::new(
+            format!("KL(tuned || base) after each token, read at least {least} times"),
+            ["token", "mean", "largest", "times"],
+            found.into_iter().take(count).map(row),
+        )
     }
 
     /// Returns a row as heat text, each token coloured by the divergence of what is predicted after it.

@@ -4,11 +4,9 @@
 use super::factorise::{Factorisation, SparseRow, factorise};
 use super::pair::{ModelPair, RowPosition, context};
 use crate::base::random::stream;
-use crate::base::{Cell, Result, Table, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::options::seed::SeedOptions;
 use crate::tensor::order::{Direction, topk};
-use crate::tensor::{DType, Tensor};
 
 crate::options! {
     /// Options of mined tokens.
@@ -167,11 +165,11 @@ impl MinedTokens {
             let found = &tokens[token];
             vec![name(token as u32).into(), share(found.among_top), found.mean.into(), share(found.rises)]
         };
-        Table {
-            title: format!("tokens among the {} that rise most, at {} positions", self.top, self.positions),
-            columns: ["token", "among the top", "mean rise", "rises"].map(String::from).to_vec(),
-            rows: order.into_iter().take(count).map(row).collect(),
-        }
+        Table::new(
+            format!("tokens among the {} that rise most, at {} positions", self.top, self.positions),
+            ["token", "among the top", "mean rise", "rises"],
+            order.into_iter().take(count).map(row),
+        )
     }
 
     /// Tabulates the tokens of each topic with the largest weights.
@@ -182,11 +180,8 @@ impl MinedTokens {
             };
             topic.weights.iter().take(count).map(row).collect::<Vec<_>>()
         };
-        Table {
-            title: "tokens that rise together".into(),
-            columns: ["topic", "share", "prevalence", "token", "weight"].map(String::from).to_vec(),
-            rows: self.topics.iter().enumerate().flat_map(of_topic).collect(),
-        }
+        let columns = ["topic", "share", "prevalence", "token", "weight"];
+        Table::new("tokens that rise together", columns, self.topics.iter().enumerate().flat_map(of_topic))
     }
 
     /// Tabulates the positions at which a topic is strongest, with the rise that it explains there.
@@ -197,11 +192,8 @@ impl MinedTokens {
         let row = |(at, rise): &(RowPosition, f64)| -> Vec<Cell> {
             vec![(*rise).into(), context(&self.rows, *at, name).into(), at.row.into(), at.column.into()]
         };
-        Ok(Table {
-            title: format!("strongest contexts of topic {topic}"),
-            columns: ["rise", "context", "row", "position"].map(String::from).to_vec(),
-            rows: found.strongest.iter().take(count).map(row).collect(),
-        })
+        let rows = found.strongest.iter().take(count).map(row);
+        Ok(Table::new(format!("strongest contexts of topic {topic}"), ["rise", "context", "row", "position"], rows))
     }
 }
 
@@ -228,7 +220,7 @@ fn topics_of(fit: &Factorisation, tokens: &[usize], places: &[RowPosition]) -> V
             .collect();
         weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let mut order: Vec<usize> = (0..places.len()).filter(|row| code(*row, topic) > 0.0).collect();
-        order.sort_by(|a, b| code(*b, topic).total_cmp(&code(*a, topic)).then(a.cmp(b)));
+        order::sort_descending(&mut order, |row| code(*row, topic));
         Topic {
             share: share(masses[topic], mass),
             prevalence: share(largest[topic] as f64, places.len() as f64),
@@ -237,6 +229,6 @@ fn topics_of(fit: &Factorisation, tokens: &[usize], places: &[RowPosition]) -> V
         }
     };
     let mut found: Vec<Topic> = (0..sizes.len()).map(topic).collect();
-    found.sort_by(|a, b| b.share.total_cmp(&a.share));
+    order::sort_descending(&mut found, |topic| topic.share);
     found
 }

@@ -1,13 +1,9 @@
 //! Two models that read the same tokens: their checks, and their logits and activations side by side.
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::{NAME_ONE, Place, one_site};
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::model::site::{NAME_ONE, one_site};
+use crate::tensor::dtype;
 
 crate::options! {
     /// The part of a text that two models are compared on.

@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::text_codes::finite;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::FeatureChoice;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::config::{Config, Order};
 use crate::model::decoder::{BegunTexts, Past};
 use crate::model::hooks::Action;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind, select};
+use crate::model::site::select;
 use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{Device, Tensor, dtype};
+use crate::tensor::dtype;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;

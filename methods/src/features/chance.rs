@@ -1,8 +1,6 @@
 //! The probabilities of some tokens, without materialising the whole distribution.
 
-use crate::base::Result;
-use crate::err;
-use crate::tensor::{DType, Tensor};
+use crate::common::*;
 
 /// Returns the sum of the probabilities of some tokens at each row of logits `[.., vocab]`, row by row.
 pub fn together(logits: &Tensor, tokens: &[u32]) -> Result<Vec<f64>> {

@@ -2,15 +2,11 @@
 
 use super::feature::place;
 use super::survey::{Moment, Window};
-use crate::base::{HeatText, Result, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::base::HeatText;
+use crate::common::*;
 use crate::model::cache::Cache;
-use crate::model::run::Ask;
-use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::tensor::dtype;
 
 /// The number of rows in a batch of the model.
 const AT_ONCE: usize = 16;

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::base::Result;
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
-use crate::model::Model;
-use crate::model::site::{Place, select};
+use crate::model::site::select;
 use crate::sae::Sae;
 use crate::tokenizer::Tokenizer;
 

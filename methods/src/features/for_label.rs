@@ -4,17 +4,13 @@
 use super::feature::{place, tokenizer};
 use super::text_codes::{FeatureTextOptions, finite};
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Cell, Result, Table, Task, names, parallel};
+use crate::base::names;
+use crate::common::*;
 use crate::data::pack::{self, Row};
 use crate::data::{Text, harvest};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::probes::RowGroups;
 use crate::probes::measures::{auroc, runs};
 use crate::sae::Sae;
-use crate::tensor::{DType, Device};
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -206,7 +202,7 @@ impl LabelCodes {
             Ok((tried[at], on(tried[at], &chosen_on), on(tried[at], &judged_on)))
         })?;
         let mean_auroc = ranked.iter().map(|(.., auroc)| auroc).sum::<f64>() / ranked.len() as f64;
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        order::sort_descending(&mut ranked, |(_, chosen, _)| *chosen);
         ranked.truncate(count);
         let groups = RowGroups::of(self.rows[judged_on.clone()].iter());
         let has_it = &self.has_it[judged_on.clone()];

@@ -7,9 +7,8 @@ use super::contexts;
 use super::survey::{Moment, SizeClasses, class};
 use super::text_codes::{TextCodes, TextLimits};
 use crate::base::results::Histogram;
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::{Text, pack};
-use crate::model::Model;
 use crate::sae::Sae;
 use crate::tokenizer::labels::{Column, ColumnKind};
 
@@ -117,7 +116,7 @@ pub fn counted(
     }
     let mut found: Vec<(u32, Count)> = counts.into_iter().collect();
     if *by == PositionClasses::Token {
-        found.sort_by(|a, b| b.1.sum.total_cmp(&a.1.sum).then(a.0.cmp(&b.0)));
+        order::sort_descending(&mut found, |(_, count)| count.sum);
     }
     let name = |key: u32| match (&column, by) {
         (Some(column), _) => value_name(column, key),

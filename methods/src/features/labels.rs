@@ -4,10 +4,8 @@ use super::facts::{Fact, of_labels};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::bootstrap::intervals;
-use crate::base::{Cell, Result, Table, Task, parallel};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
 
 /// The number of tokens with a label, and without it, below which it is left out.
 const FEWEST: u64 = 10;
@@ -150,7 +148,7 @@ impl<'a> SortedCodes<'a> {
             let all = codes.iter().enumerate().filter(|(_, code)| is_meant(**code));
             let mut places: Vec<Active> =
                 all.map(|(token, code)| Active { code: *code, token, labels: labels(token) }).collect();
-            places.sort_by(|a, b| a.code.total_cmp(&b.code));
+            order::sort_ascending(&mut places, |place| place.code);
             places
         };
         Self { rows, facts, below: sorted(&|code| code < 0.0), above: sorted(&|code| code > 0.0) }
@@ -178,7 +176,7 @@ impl<'a> SortedCodes<'a> {
             }
         };
         let mut found: Vec<Separation> = self.facts.iter().enumerate().map(separation).collect();
-        found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
+        order::sort_descending(&mut found, |one| one.correlation);
         found
     }
 

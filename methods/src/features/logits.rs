@@ -3,19 +3,14 @@
 use super::ablated::{self, Ablation};
 use super::feature::place;
 use super::survey::{KeptPositions, Survey};
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, TextReading};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::config::NormKind;
 use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::NoHooks;
-use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::normalise::log_probabilities;
-use crate::tensor::{DType, Tensor};
 
 /// Rows of the unembedding that are in f32 at a time: all those of a vocabulary of 2^18 took more memory than anything
 /// else that cards of features need.

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use super::card::{FeatureCard, Group};
 use super::contexts::{name, quoted};
 use super::logits;
-use crate::base::{Card, HeatText, Result, Table, Task};
+use crate::base::{Card, HeatText};
+use crate::common::*;
 use crate::data::Text;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::sae::lorsa::Lorsa;
 use crate::sae::metrics::{EvaluationText, JudgedRowsOptions};
 use crate::sae::text_rows::dictionary::TextDictionary;
-use crate::tensor::{Device, Tensor};
 
 /// Rows of text that are read at a time.
 const AT_ONCE: usize = 8;
@@ -169,7 +167,7 @@ impl HeadUse {
         if self.strongest.is_empty() {
             card.notes.push("It is not active in this text.".into());
         } else {
-            self.strongest.sort_by(|a, b| b.code.total_cmp(&a.code));
+            order::sort_descending(&mut self.strongest, |place| place.code);
             let top: Vec<&StrongPlace> = self.strongest.iter().take(options.top).collect();
             let active = top.iter().map(|place| place.heat(model, rows, options)).collect();
             let reads = top.iter().map(|place| place.reads(model, rows)).collect();
@@ -187,7 +185,7 @@ impl HeadUse {
     /// Lists from how far it reads.
     fn distances(&self, options: &LorsaCardOptions) -> Table {
         let mut all: Vec<(usize, f64)> = self.by_distance.iter().map(|(distance, sum)| (*distance, *sum)).collect();
-        all.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        order::sort_descending(&mut all, |(_, sum)| *sum);
         let rows = all.iter().take(options.table_rows);
         Table::new(
             "How far back it reads",
@@ -200,7 +198,7 @@ impl HeadUse {
 /// Lists the tokens with the largest sums.
 fn tokens(title: &str, model: &Model, sums: &BTreeMap<u32, TokenSum>, options: &LorsaCardOptions) -> Table {
     let mut all: Vec<(&u32, &TokenSum)> = sums.iter().collect();
-    all.sort_by(|(_, a), (_, b)| b.sum.total_cmp(&a.sum));
+    order::sort_descending(&mut all, |(_, found)| found.sum);
     let row = |(id, found): &(&u32, &TokenSum)| {
         vec![quoted(model, **id).into(), found.count.into(), (found.sum / found.count as f64).into()]
     };

@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::feature::site;
-use crate::base::{Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions, TextReading};
-use crate::err;
-use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{DType, Tensor};
 
 crate::options! {
     #[derive(Debug, Clone)]

@@ -1,12 +1,9 @@
 //! Overview of all features of dictionaries: their activity in a text, and the cards that are made from it.
 
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{PositionOptions, TextReading};
-use crate::err;
-use crate::model::Model;
 use crate::sae::Sae;
-use crate::tensor::{Device, Tensor};
 
 use super::card::{CardOptions, CardPlan, FeatureCard, SurveyedDictionary, card};
 use super::contexts::quoted;
@@ -37,7 +34,12 @@ impl Overview {
         let usual = KeptPositions::default();
         let kept = KeptPositions { top: usual.top.max(card.top), some: usual.some.max(card.random), seed: seed as u64 };
         let survey = Survey::of(&saes, TextReading::new(model, text, &positions.into()), kept, task)?;
-        Ok(Self { saes, survey, plan: CardPlan { options: card, ..CardPlan::default() } })
+        Ok(Self::of_survey(saes, survey, card))
+    }
+
+    /// Takes a survey of the dictionaries that was made before.
+    pub fn of_survey(saes: Vec<Sae>, survey: Survey, card: CardOptions) -> Self {
+        Self { saes, survey, plan: CardPlan { options: card, ..CardPlan::default() } }
     }
 
     /// Makes the card of a feature of one of the dictionaries.

@@ -10,17 +10,11 @@ use super::logits::direct;
 use super::survey::{KeptPositions, Moment, Tally};
 use super::text_codes::{FeatureTextOptions, finite};
 use super::tokens::{TokenPattern, token_ids};
-use crate::base::{Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::context;
 use crate::data::pack::gathered;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{DType, Device, Tensor};
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -164,8 +158,7 @@ impl Promoters {
     /// Returns the texts of the tokens with most of the probability, at most `count` of them, and the share that these
     /// have.
     pub fn likeliest(&self, count: usize) -> (Vec<&str>, f64) {
-        let mut order: Vec<usize> = (0..self.sums.len()).collect();
-        order.sort_by(|a, b| self.sums[*b].total_cmp(&self.sums[*a]).then(a.cmp(b)));
+        let mut order = order::descending(&self.sums);
         order.truncate(count);
         let share = order.iter().map(|at| self.sums[*at]).sum::<f64>() / self.sums.iter().sum::<f64>();
         (order.iter().map(|at| self.names[*at].as_str()).collect(), share)

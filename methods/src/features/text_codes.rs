@@ -3,16 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::feature::{check_feature, place, tokenizer};
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::pack::{self, Row};
 use crate::data::{Text, harvest};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::Place;
 use crate::sae::Sae;
-use crate::tensor::{DType, Device, Tensor};
 use crate::tokenizer::labels::Column;
 
 /// The number of tokens in a batch of the model, about.

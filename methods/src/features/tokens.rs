@@ -1,41 +1,20 @@
 //! Tokens whose probability is measured, by a text that they begin with or by their ids.
 
-use crate::base::{Error, Result};
-use crate::err;
-use crate::model::Model;
-use crate::options::{Plain, Setting};
+use crate::common::*;
 
-/// Tokens by a text or an id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenPattern {
-    /// All tokens whose text, without leading space, begins with a prefix.
-    Prefix(String),
-    Id(i64),
+crate::text_or_number! {
+    /// Tokens by a text or an id.
+    pub enum TokenPattern {
+        /// All tokens whose text, without leading space, begins with a prefix.
+        Prefix(String),
+        Id(i64),
+    }
+    wanted "a text that tokens begin with, or a token id"
 }
 
 impl From<&str> for TokenPattern {
     fn from(prefix: &str) -> Self {
         Self::Prefix(prefix.into())
-    }
-}
-
-impl Setting for TokenPattern {
-    fn wanted() -> String {
-        "a text that tokens begin with, or a token id".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        match value {
-            Plain::Text(prefix) => Some(Self::Prefix(prefix.clone())),
-            id => i64::of(id).map(Self::Id),
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::Prefix(prefix) => prefix.written(),
-            Self::Id(id) => id.written(),
-        }
     }
 }
 

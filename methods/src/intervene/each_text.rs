@@ -1,11 +1,6 @@
 //! Activations of many texts at some sites, text by text, in batches of a few thousand tokens.
 
-use crate::base::{Result, Task};
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::Place;
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// The number of tokens in a batch of the model, about.
 const TOKENS: usize = 1 << 12;

@@ -12,20 +12,17 @@ use rand_chacha::ChaCha8Rng;
 
 use super::rerun::Reruns;
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task, memory};
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::{Decoder, Logits};
+use crate::model::decoder::Logits;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::run::Ask;
-use crate::model::site::{Place, one_site};
+use crate::model::site::one_site;
 use crate::options::OptionGroup;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, SiteOptions};
 use crate::tensor::normalise::divergences;
-use crate::tensor::{DType, Tensor, dtype, floats, normalise};
+use crate::tensor::{dtype, normalise};
 
 crate::choices! {
     /// Orders in which features are tried.
@@ -342,7 +339,7 @@ fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], rules: GradientRules, t
         let score = (runs.change(&[place])? * &gradient)?.sum_all()?.to_scalar::<f32>()?;
         scores.push((place, score));
     }
-    scores.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    order::sort_ascending(&mut scores, |(_, score)| *score);
     let order: Vec<usize> = scores.into_iter().map(|(place, _)| place).collect();
     let counts = counts(order.len());
     let bar = task.begin("patching features", Some(counts.len() as u64));

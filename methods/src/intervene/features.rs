@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
-use crate::model::Model;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
 use crate::model::hooks::{Action, At, BoundHook, Edit, PatchSource, checks};
-use crate::model::site::{Place, select};
+use crate::model::site::select;
 use crate::sae::Sae;
 use crate::sae::splice::{ErrorTreatment, heads_joined};
-use crate::tensor::{Tensor, dtype};
+use crate::tensor::dtype;
 
 crate::choices! {
     /// Treatments of the reconstruction error of a dictionary.

@@ -39,6 +39,8 @@ pub enum Measure<'a> {
     /// The divergence KL(p || q) = sum_v p_v log(p_v / q_v) in nats over the tokens after the prompt: q in this run, p
     /// in the run of the reference prompt without any change.
     Kl(Prompt),
+    /// The mean of that divergence after every token of the prompt; the reference prompt has as many tokens.
+    MeanKl(Prompt),
     /// The mean of -log p(x_t | x_1 .. x_(t-1)) over the tokens of the prompt but the first, in nats.
     Loss,
     Of(OwnMeasure<'a>),
@@ -52,7 +54,7 @@ impl Measure<'_> {
             Measure::Prob => "prob",
             Measure::LogProb => "logprob",
             Measure::Rank => "rank",
-            Measure::Kl(_) => "kl",
+            Measure::Kl(_) | Measure::MeanKl(_) => "kl",
             Measure::Loss => "loss",
             Measure::Of(_) => "of",
         }
@@ -66,6 +68,7 @@ impl Measure<'_> {
             Measure::LogProb => "log probability of the answers (nats)",
             Measure::Rank => "rank of the answer",
             Measure::Kl(_) => "KL to the reference (nats)",
+            Measure::MeanKl(_) => "mean KL to the reference (nats)",
             Measure::Loss => "loss (nats)",
             Measure::Of(_) => "metric",
         }
@@ -106,7 +109,7 @@ pub struct MetricPlan<'a> {
     scored: Vec<AnswerTerms>,
     /// The range of points of each pair, where the metric reads all of them alike.
     spans: Vec<Range<usize>>,
-    /// Log probabilities of the reference, `[pairs, vocab]`.
+    /// Logits of the reference at the points, `[points, vocab]`.
     reference: Option<Tensor>,
 }
 
@@ -127,11 +130,15 @@ impl<'a> MetricPlan<'a> {
             let prompt = prompt(pair, which, *number)?;
             scored.push(texts.add(measure, at, prompt, pair).map_err(|e| e.within(format!("pair {number}")))?);
         }
+        let MetricTexts { rows, pair_of, points, spans, .. } = texts;
         let reference = match measure {
-            Measure::Kl(reference) => Some(reference_logits(model, pairs, reference, numbers, task)?),
+            Measure::Kl(reference) => Some(reference_logits(model, pairs, reference, numbers, None, task)?),
+            Measure::MeanKl(reference) => {
+                let lengths: Vec<usize> = spans.iter().map(Range::len).collect();
+                Some(reference_logits(model, pairs, reference, numbers, Some(&lengths), task)?)
+            }
             _ => None,
         };
-        let MetricTexts { rows, pair_of, points, spans, .. } = texts;
         let batch = Batch::new(rows).map_err(|e| e.about("pairs"))?;
         Ok(Self { measure, numbers: numbers.to_vec(), batch, pair_of, points, scored, spans, reference })
     }
@@ -170,6 +177,7 @@ impl<'a> MetricPlan<'a> {
             Measure::LogProb => self.scores(&logits, false),
             Measure::Rank => self.ranks(&logits),
             Measure::Kl(_) => self.divergence(&logits),
+            Measure::MeanKl(_) => self.means(&self.divergence(&logits)?, 1.0),
             Measure::Loss => self.losses(&logits),
             Measure::Of(own) => self.own(&logits, own),
         }
@@ -218,11 +226,15 @@ impl<'a> MetricPlan<'a> {
     fn losses(&self, logits: &Tensor) -> Result<Tensor> {
         let rows = self.batch.rows();
         let terms = self.points.iter().enumerate().map(|(number, (row, column))| (number, rows[*row][column + 1]));
-        let each = picked(logits, &terms.collect::<Vec<_>>())?;
+        self.means(&picked(logits, &terms.collect::<Vec<_>>())?, -1.0)
+    }
+
+    /// Returns the mean over the points of each pair, times a factor.
+    fn means(&self, each: &Tensor, factor: f64) -> Result<Tensor> {
         let counts: Vec<usize> = self.spans.iter().map(Range::len).collect();
-        let share = counts.iter().map(|count| -1.0 / *count as f64).collect::<Vec<_>>();
-        let share = Tensor::new(share, logits.device())?.to_dtype(logits.dtype())?;
-        Ok((sums(&each, &counts)? * share)?)
+        let share = counts.iter().map(|count| factor / *count as f64).collect::<Vec<_>>();
+        let share = Tensor::new(share, each.device())?.to_dtype(each.dtype())?;
+        Ok((sums(each, &counts)? * share)?)
     }
 
     fn own(&self, logits: &Tensor, own: OwnMeasure) -> Result<Tensor> {
@@ -276,6 +288,7 @@ impl MetricTexts {
                     bail!(Argument, "expected a prompt of at least two tokens: the first has no loss");
                 }
                 Measure::Loss => self.points.extend((0..last).map(|column| (row, column))),
+                Measure::MeanKl(_) => self.points.extend((0..=last).map(|column| (row, column))),
                 _ => self.points.push((row, last)),
             }
         }
@@ -375,19 +388,35 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
     Ok((sum + most)?.squeeze(1)?)
 }
 
-/// Returns the logits after the last token of each prompt, `[pairs, vocab]`.
+/// Returns the logits after the last token of each prompt, or after every token of prompts of these lengths:
+/// `[points, vocab]`.
 fn reference_logits(
     model: &Decoder,
     pairs: &[TokenPair],
     which: Prompt,
     numbers: &[usize],
+    lengths: Option<&[usize]>,
     task: &Task,
 ) -> Result<Tensor> {
     let rows = pairs.iter().zip(numbers).map(|(pair, number)| Ok(prompt(pair, which, *number)?.to_vec()));
     let batch = Batch::new(rows.collect::<Result<_>>()?)?;
-    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
+    let mut points: Vec<BatchPoint> = Vec::new();
+    for (row, length) in batch.lengths().into_iter().enumerate() {
+        let first = if lengths.is_some() { 0 } else { length - 1 };
+        points.extend((first..length).map(|column| (row, column)));
+        if let Some(wanted) = lengths.map(|lengths| lengths[row]).filter(|wanted| *wanted != length) {
+            let number = numbers[row];
+            return Err(err!(
+                Argument,
+                "expected as many tokens as in the reference prompt, {length}, found {wanted} in pair {number}"
+            )
+            .hint("metric::kl() compares what is predicted after the last token alone")
+            .about("pairs"));
+        }
+    }
+    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Points(&points), task };
     let logits = model.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a reference without logits"))?;
-    widened(&logits.squeeze(1)?)
+    widened(&logits)
 }
 
 /// Converts logits to the dtype that metrics are computed in: f64 where the model computes in that, else f32.
@@ -410,7 +439,7 @@ pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> 
         (rows, pair.clean.len().max(pair.corrupt.len()) + longest)
     };
     let (rows, width) = pairs.iter().map(longest).fold((1, 1), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-    let points = if matches!(measure, Measure::Loss) { width } else { rows };
+    let points = if matches!(measure, Measure::Loss | Measure::MeanKl(_)) { width } else { rows };
     let by_logits = LOGITS_AT_ONCE / (points * model.config().outputs()).max(1);
     (TOKENS_AT_ONCE / (rows * width).max(1)).min(by_logits).max(1)
 }

@@ -1,14 +1,10 @@
 //! Runs of one batch with changes at some sites: everything before the first change is computed once.
 
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{BoundHook, Chain};
-use crate::model::run::{Ask, PassEnd};
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::Tensor;
+use crate::model::run::PassEnd;
 
 /// A batch whose runs begin where the first change may be.
 pub struct Reruns<'a> {

@@ -3,8 +3,7 @@
 
 use serde_json::json;
 
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::questions::{Answers, Question, Reply, TokenChances};
 
 /// The largest score.

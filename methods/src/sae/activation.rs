@@ -1,9 +1,7 @@
 //! Activation functions of dictionaries.
 
 use super::soft_topk::CountEstimator;
-use crate::base::Result;
-use crate::err;
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// The activation function.
 #[derive(Debug, Clone)]
@@ -130,15 +128,33 @@ impl Activation {
         })
     }
 
-    /// Returns the function of the k largest codes of those that this one gives; None where it selects them by thresholds,
-    /// gates or an estimate of their number.
-    pub fn keeping(&self, k: usize) -> Option<Self> {
+    /// Returns the function of the k largest codes of those that this one gives. One that selects them by thresholds, gates
+    /// or an estimate of their number refuses.
+    pub fn keeping(&self, k: usize) -> Result<Self> {
+        let name = self.name();
         match self {
-            Activation::Relu | Activation::TopK(_) => Some(Activation::TopK(k)),
-            Activation::MatchingPursuit(_) => Some(Activation::MatchingPursuit(k)),
-            Activation::Linear(_) => Some(Activation::Linear(Some(k))),
-            Activation::Nonnegative { sum, .. } => Some(Activation::Nonnegative { sum: sum.clone(), k: Some(k) }),
-            Activation::Threshold(_) | Activation::Gated { .. } | Activation::SoftTopK(_) => None,
+            Activation::Relu | Activation::TopK(_) => Ok(Activation::TopK(k)),
+            Activation::MatchingPursuit(_) => Ok(Activation::MatchingPursuit(k)),
+            Activation::Linear(_) => Ok(Activation::Linear(Some(k))),
+            Activation::Nonnegative { sum, .. } => Ok(Activation::Nonnegative { sum: sum.clone(), k: Some(k) }),
+            Activation::Threshold(_) | Activation::Gated { .. } => {
+                Err(err!(Argument, "a {name} dictionary selects its codes by thresholds or gates"))
+            }
+            Activation::SoftTopK(_) => Err(err!(Argument, "a {name} dictionary estimates how many codes it keeps")),
+        }
+    }
+
+    /// Says what a format that lacks the function does not have.
+    pub fn in_words(&self) -> String {
+        match self {
+            Activation::Linear(None) => "its codes are linear in the input".into(),
+            Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
+            Activation::SoftTopK(_) => "it estimates the number of its codes for each row".into(),
+            Activation::MatchingPursuit(_) => "each of its codes depends on those found before".into(),
+            Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
+            Activation::Relu | Activation::TopK(_) | Activation::Threshold(_) | Activation::Gated { .. } => {
+                format!("its codes are made by `{}`", self.name())
+            }
         }
     }
 

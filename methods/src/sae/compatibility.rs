@@ -4,13 +4,12 @@ use std::fmt::Display;
 
 use super::formats::is_before_weights;
 use super::{About, Sae};
-use crate::base::{Error, Result};
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
+use crate::model::ModelName;
 use crate::model::adapter::BESIDE;
 use crate::model::config::Config;
-use crate::model::site::{NAME_ONE, Place, Site, one_site};
-use crate::model::{Model, ModelName};
+use crate::model::site::{NAME_ONE, one_site};
 
 crate::options! {
     /// Options of the site that a dictionary reads in a model.

@@ -2,9 +2,8 @@
 //! 2024). They are dictionaries of rows in which the sites are concatenated.
 
 use super::{About, Activation, Parts, ReadSite, Sae, Span};
-use crate::base::{Result, Table};
-use crate::err;
-use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::common::*;
+use crate::tensor::dtype;
 
 /// A feature whose share at a site is more than this belongs to that site alone.
 const OWN: f64 = 0.9;

@@ -6,9 +6,7 @@ use super::activation::Activation;
 use super::codes;
 use super::parts::Parts;
 use super::{Sae, rows};
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::tensor::{DType, Device, Tensor};
+use crate::common::*;
 use kernels::sparse::{AtLeast, Product, ScoreSizes, SparseRows};
 use kernels::{FlatNumbers, flat};
 

@@ -10,16 +10,12 @@ use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
 use super::splice::{ErrorTreatment, Splice};
 use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::run::{Ask, PassEnd};
-use crate::model::site::{Place, one_site};
+use crate::model::run::PassEnd;
+use crate::model::site::one_site;
 use crate::options::OptionGroup;
-use crate::tensor::{DType, Tensor, dtype, float};
+use crate::tensor::{dtype, float};
 use crate::training::{
     self, INTERVALS, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd, means, of_step,
 };

@@ -5,13 +5,11 @@ use serde_json::Value;
 use super::compatibility::{check_is_for, check_writes_behind, one_place};
 use super::formats::parsed_site;
 use super::{About, Activation, CountEstimator, KindLabel, Parts, ReadSite, Sae, Scaling};
-use crate::base::{Error, Result, names};
-use crate::err;
-use crate::model::Model;
+use crate::base::names;
+use crate::common::*;
 use crate::model::hooks::checks::finite;
-use crate::model::site::SiteKind;
 use crate::options::OptionGroup;
-use crate::tensor::{DType, Tensor, Values};
+use crate::tensor::Values;
 
 crate::choices! {
     /// The activation function, which turns pre-activations into codes.

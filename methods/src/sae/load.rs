@@ -9,17 +9,16 @@ use super::formats::find::{self, DictionaryFiles};
 use super::formats::{self, Format, SideDescription};
 use super::{About, Sae, releases};
 use crate::base::files::Files;
-use crate::base::{Error, Result, Task, disk, names};
+use crate::base::{disk, names};
 use crate::checkpoint::formats::pickle;
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::checkpoint::load::Shards;
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::layout::TensorSource;
 use crate::options::{Plain, Setting};
+use crate::tensor::dtype;
 use crate::tensor::files::safetensors::Header;
 use crate::tensor::files::{npz, safetensors};
-use crate::tensor::{DType, Tensor, dtype};
 
 /// Maximum depth below a folder at which dictionaries are searched.
 const DEEPEST: usize = 5;

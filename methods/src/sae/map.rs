@@ -12,9 +12,7 @@ use super::baselines::{CovarianceMoments, pca};
 use super::metrics::cosines_of;
 use super::{Sae, rows};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::tensor::{DType, Device, Tensor};
+use crate::common::*;
 
 /// The curve 1 / (1 + a r^(2b)) that fits a minimum distance of 0.1 on a map (McInnes et al. 2018, section 4.1).
 const A: f64 = 1.577;

@@ -94,10 +94,9 @@ pub use transcoders::{Transcoders, site_layer};
 
 use candle_core::Module;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::hooks::checks::finite;
-use crate::tensor::{Device, Tensor, matmul};
+use crate::tensor::matmul;
 
 /// A dictionary with consistent parts.
 #[derive(Debug, Clone)]

@@ -3,9 +3,8 @@
 use super::about::About;
 use super::activation::{Activation, ActivationPart};
 use super::scaling::Scaling;
-use crate::base::Result;
-use crate::err;
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::common::*;
+use crate::tensor::dtype;
 
 /// The parts of a dictionary. With x scaled as `scaling` says:
 ///

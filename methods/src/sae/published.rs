@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::base::files::Files;
-use crate::base::{Result, Task};
 use crate::checkpoint::hub::{self, HubSettings, Name};
-use crate::err;
+use crate::common::*;
 
 /// Fetches the folder of a dictionary from the hub, named as `org/name/path`, with the files of the first layout that
 /// is there. `wanted` says in an error what else a source may be.

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Sae;
 use super::formats::{self, Format};
-use crate::base::Result;
 use crate::base::files::Files;
-use crate::err;
-use crate::tensor::files::{NamedTensors, safetensors};
+use crate::common::*;
+use crate::tensor::files::NamedTensors;
 
 impl Sae {
     /// Writes the tensors of a dictionary, and the config where the format has one, into a folder, each file
@@ -16,7 +15,7 @@ impl Sae {
         let written = formats::write(format, self.parts())?;
         let (name, tensors) = written.tensors;
         let named = NamedTensors { tensors, metadata: written.metadata };
-        let tensors = files.save(&folder.join(name), |file| safetensors::write(&named, file))?;
+        let tensors = named.save(files, &folder.join(name))?;
         let Some((name, config)) = written.config else { return Ok(vec![tensors]) };
         let text = serde_json::to_string_pretty(&config).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;
         Ok(vec![tensors, files.save_whole(&folder.join(name), text + "\n")?])

@@ -1,22 +1,14 @@
 //! A dictionary with fewer codes: only the largest of each row are kept.
 
-use super::{Activation, Parts, Sae, baselines};
+use super::{Parts, Sae, baselines};
 use crate::base::Result;
-use crate::err;
 
 impl Sae {
     /// Returns the dictionary with only the `k` codes of the largest absolute value in each row. One that selects its
     /// codes by thresholds, gates or an estimate of their number refuses.
     pub fn keeping(&self, k: usize) -> Result<Self> {
-        let parts = self.parts().clone();
-        let activation = parts.activation.keeping(k).ok_or_else(|| {
-            let name = parts.activation.name();
-            match parts.activation {
-                Activation::SoftTopK(_) => err!(Argument, "a {name} dictionary estimates how many codes it keeps"),
-                _ => err!(Argument, "a {name} dictionary selects its codes by thresholds or gates"),
-            }
-        })?;
-        let parts = Parts { activation, ..parts };
+        let activation = self.parts().activation.keeping(k)?;
+        let parts = Parts { activation, ..self.parts().clone() };
         // Random directions have another gain for another number of codes.
         if parts.about.more.contains_key(baselines::GAIN) { baselines::with_gain(parts) } else { Self::new(parts) }
     }

@@ -6,12 +6,11 @@ use std::rc::Rc;
 use super::lorsa::Lorsa;
 use super::temporal::{TemporalSae, without_padding};
 use super::{Sae, SiteOptions};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::hooks::{At, BoundHook, Edit, SitePart};
-use crate::model::site::{Place, select};
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::model::site::select;
+use crate::tensor::dtype;
 
 /// The treatment of the reconstruction error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

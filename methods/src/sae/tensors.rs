@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
-use crate::tensor::{DType, Tensor};
 
 /// Counts the bytes of these tensors of a file in a dtype.
 pub fn bytes(source: &dyn TensorSource, names: impl IntoIterator<Item = String>, dtype: DType) -> u128 {

@@ -10,12 +10,9 @@ use sha2::{Digest, Sha256};
 use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
 use crate::base::files::hex;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::{Text, harvest};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::tensor::{Device, Tensor, float, floats};
+use crate::tensor::float;
 
 /// Tokens that are read at a time where a dictionary is measured.
 const TOKENS: usize = 1 << 11;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::state::Explorer;
@@ -13,15 +14,45 @@ use crate::features::heads::{HeadsOptions, check_dictionary};
 use crate::report::dashboard;
 use crate::sae::Sae;
 
+/// Name of the kept answers.
+pub const HEADS: &str = "heads.json";
+
+/// Answers about all heads, as an exported explorer keeps them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HeadAnswers {
+    heads: Value,
+    /// Cards by layer and head.
+    cards: Vec<(usize, usize, Value)>,
+}
+
 /// Returns the scores of all heads.
 pub fn heads(explorer: &Explorer, task: &Task) -> Result<Value> {
-    Ok(dashboard::heads(&*cards(explorer, task)?))
+    match kept(explorer)? {
+        Some(answers) => Ok(answers.heads),
+        None => Ok(dashboard::heads(&*cards(explorer, task)?)),
+    }
 }
 
 /// Returns the card of one head.
 pub fn head(explorer: &Explorer, of: HeadQuestion, task: &Task) -> Result<Value> {
+    let is_asked = |(layer, head, _): &(usize, usize, Value)| (*layer, *head) == (of.layer, of.head);
+    let known = kept(explorer)?.and_then(|answers| answers.cards.into_iter().find(is_asked));
+    if let Some((.., card)) = known {
+        return Ok(json!({ "card": card }));
+    }
     let cards = cards(explorer, task)?;
     Ok(json!({ "card": dashboard::card(&cards.head(of.layer, of.head)?.card) }))
+}
+
+/// Computes the answers about all heads.
+pub fn head_answers(explorer: &Explorer, task: &Task) -> Result<HeadAnswers> {
+    let found = cards(explorer, task)?;
+    let cards = found.cards.iter().map(|one| (one.layer, one.head, dashboard::card(&one.card))).collect();
+    Ok(HeadAnswers { heads: dashboard::heads(&found), cards })
+}
+
+fn kept(explorer: &Explorer) -> Result<Option<HeadAnswers>> {
+    explorer.kept(HEADS)?.map(|answers| answers.read()).transpose()
 }
 
 /// Lists the dictionaries that heads read or write.

@@ -17,14 +17,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::state::Explorer;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, json};
 use crate::err;
 
+pub use card::{overview, survey_name};
 pub use compare::CompareQuestion;
 pub use continuations::{Change, ContinueQuestion};
+pub use heads::{HEADS, HeadAnswers, head_answers};
 pub use lenses::LensesQuestion;
 pub use read::ReadQuestion;
 pub use save::SaveQuestion;
+pub use tree::{tree_name, tree_text};
 
 /// The questions that can be asked.
 pub const ASKS: [&str; 9] = ["read", "card", "continue", "compare", "tree", "lenses", "heads", "head", "save"];
@@ -65,6 +68,11 @@ pub struct CardQuestion {
 pub struct HeadQuestion {
     pub layer: usize,
     pub head: usize,
+}
+
+/// Reads the fields of a question from JSON.
+pub fn fields(body: &[u8]) -> Result<Value> {
+    json::read(body, |e| err!(Format, "expected a question in JSON, found another text: {e}"))
 }
 
 impl Question {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::super::state::Explorer;
 use super::continuations::{Change, ChangeKind};
 use super::read::ReadQuestion;
 use super::{CardQuestion, FeatureQuestion, HeadQuestion, Question, heads, lenses, tree};
+use crate::base::clock::{Instant, sleep};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::reading::fitted::{FittedLens, LensKind};
@@ -135,7 +136,7 @@ pub fn save(explorer: &Explorer, saving: &SaveQuestion, task: &Task) -> Result<V
         if begin.elapsed() > PATIENCE {
             return Err(taken);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20));
     }
     let saved = write(explorer, saving);
     files.release();

@@ -1,5 +1,7 @@
 //! The causal tree of a feature.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::super::state::Explorer;
@@ -42,12 +44,24 @@ pub fn options(explorer: &Explorer) -> TreeOptions {
     TreeOptions { tokens, ..usual }
 }
 
-/// Builds the tree of a feature over the dictionaries of earlier sites. The first one of a dictionary reads the text
-/// for all of its features.
+/// Builds the tree of a feature over the dictionaries of earlier sites.
 pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task) -> Result<TreeAnswer> {
-    let of = explorer.with_feature(dictionary, feature)?;
+    explorer.with_feature(dictionary, feature)?;
+    let read = tree_text(explorer, dictionary, task)?;
+    let graph = read.tree(&explorer.model, feature, &options(explorer), task)?;
+    if !graph.is_whole {
+        return Err(Error::interrupted());
+    }
+    drawn(explorer, &read.saes, &graph)
+}
+
+/// Returns the text as the dictionaries that lead to one of them read it. The first tree of a dictionary reads it for all of
+/// its features.
+pub fn tree_text(explorer: &Explorer, dictionary: usize, task: &Task) -> Result<Arc<TreeText>> {
+    let of = explorer.dictionary(dictionary)?;
     let all: Vec<Sae> = explorer.dictionaries.iter().map(|dictionary| dictionary.sae.clone()).collect();
-    if leading_to(&explorer.model, &all, &of.sae)?.len() < 2 {
+    let saes = leading_to(&explorer.model, &all, &of.sae)?;
+    if saes.len() < 2 {
         return Err(err!(Argument, "a tree needs a dictionary of an earlier site than {}, and there is none", of.name)
             .hint("start the explorer with one: --dictionary FILE can be given several times"));
     }
@@ -55,14 +69,17 @@ pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task)
     let target = of.sae.clone();
     let text = explorer.text.clone();
     let options = options(explorer);
-    let growing = options.clone();
-    let read = move |task: &Task| TreeText::read(&model, &all, &target, &text, &growing, task);
-    let read = of.tree.get(read, task)?;
-    let graph = read.tree(&explorer.model, feature, &options, task)?;
-    if !graph.is_whole {
-        return Err(Error::interrupted());
-    }
-    drawn(explorer, &read.saes, &graph)
+    let kept = explorer.kept(&tree_name(dictionary))?;
+    let read = move |task: &Task| match kept {
+        Some(survey) => Ok(TreeText { saes, survey: survey.read()? }),
+        None => TreeText::read(&model, &all, &target, &text, &options, task),
+    };
+    of.tree.get(read, task)
+}
+
+/// Returns the name of the kept survey for the trees of a dictionary.
+pub fn tree_name(dictionary: usize) -> String {
+    format!("tree-{dictionary}.json")
 }
 
 fn drawn(explorer: &Explorer, saes: &[Sae], graph: &Graph) -> Result<TreeAnswer> {

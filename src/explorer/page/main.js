@@ -1,6 +1,7 @@
 // The explorer's page: a text and its features on one side, what is looked at on the other. Each module draws its part
 // when the state changes. `make`, `digits` and `cardOf` come from the dashboards' card.js, `headMap` from their head_map.js,
 // and `openLenses` from lens_maps.js, which is that of reports.
+import { about } from "./ask.js";
 import * as cards from "./cards.js";
 import * as change from "./change.js";
 import * as compare from "./compare.js";
@@ -21,10 +22,12 @@ const TROUBLE = {
   slow: "The explorer takes its time to answer. What was typed is kept.",
   gone: "The explorer does not answer: its process has ended or is stopped. What was typed is kept, and the page goes on when it is back.",
   other: "Another process answers at this address. The explorer that runs now has printed a new address.",
+  begins: "The engine and the model of this page are being unpacked.",
+  broken: "The explorer of this page cannot begin.",
 };
 
 const server = () => {
-  at("trouble").textContent = TROUBLE[state.server];
+  at("trouble").textContent = `${TROUBLE[state.server]} ${state.why}`.trim();
   at("trouble").hidden = state.server === "here";
 };
 
@@ -35,20 +38,6 @@ const dictionaries = () => {
   const option = ({ name, kind, features }, place) => make("option", { value: place }, `${visible(name)} (${kind}, ${digits(features)} features)`);
   at("dictionary").replaceChildren(...dictionaries.map(option));
   at("dictionary").value = dictionary;
-};
-
-// Until the server answers for the first time.
-const about = async () => {
-  for (;;) {
-    try {
-      const response = await fetch("start");
-      if (response.ok) return await response.json();
-      set({ server: "other" });
-    } catch {
-      set({ server: "gone" });
-    }
-    await new Promise((next) => setTimeout(next, 1000));
-  }
 };
 
 // What is remembered, as far as it fits the dictionaries that are here now.

@@ -2,7 +2,8 @@
 
 export const state = {
   about: null,                                     // what the server said of the model and its dictionaries
-  server: "here",                                  // here, slow, gone, or other: another process answers
+  server: "here",                                  // here, slow, gone, or other: another process answers; in an exported page begins or broken
+  why: "",                                         // why it is broken
   text: "",
   other: "",                                       // the text that is compared with
   dictionary: 0,

@@ -1,6 +1,6 @@
 // What was done, step by step: gone back to, and saved as a script. A step is what the page then showed, and the
 // questions whose answers it showed.
-import { ask, complaint } from "./ask.js";
+import { ask, complaint, isExported } from "./ask.js";
 import { at, KEPT, nameOf, on, set, state } from "./state.js";
 import { show } from "./tabs.js";
 import { visible } from "./words.js";
@@ -106,6 +106,14 @@ export const save = async () => {
   panel().querySelector("#saved")?.focus();
 };
 
+// Where the script is; that of an exported page is where the reader saves it.
+const place = (path, script) => {
+  if (!isExported) return ["The script is at ", make("code", {}, path), ", and runs with ", make("code", {}, `microtome run ${path}`), "."];
+  const name = path.split("/").at(-1);
+  const link = make("a", { href: URL.createObjectURL(new Blob([script], { type: "text/plain" })), download: name }, name);
+  return ["Save the script as ", link, ". It runs with ", make("code", {}, `microtome run ${name}`), " where the model and the dictionaries are that it names."];
+};
+
 const script = ({ path, script }) => {
   const copy = async (event) => {
     const button = event.target;
@@ -118,7 +126,7 @@ const script = ({ path, script }) => {
     }
   };
   return make("section", { id: "saved", tabindex: "-1", "aria-label": "Saved script" }, make("h2", {}, "Saved"),
-    make("p", { role: "status" }, "The script is at ", make("code", {}, path), ", and runs with ", make("code", {}, `microtome run ${path}`), "."),
+    make("p", { role: "status" }, ...place(path, script)),
     make("div", { class: "bar" }, make("button", { type: "button", on: { click: copy } }, "Copy the script")), make("pre", {}, script));
 };
 

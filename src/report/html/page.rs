@@ -1,8 +1,9 @@
 //! The frame of a page: everything that it needs is inside of it, and it may load nothing.
 //!
 //! Pages have no script, but for those with a circuit, whose drawing is enlarged by the wheel and opens cards beside it, a
-//! map of heads, and a page of lenses, where one points at what is to be read: no style can do that. These scripts are
-//! named in the page's policy by their hashes, so that no other one runs. Without them a page still shows what it is of.
+//! map of heads, and a page of lenses, where one points at what is to be read: no style can do that. Live reports have one that
+//! asks the engine inside them. These scripts are named in the page's policy by their hashes, so that no other one runs.
+//! Without them a page still shows what it is of.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,21 +35,53 @@ pub fn page(title: &str, content: &str) -> String {
 
 /// Writes a page as [`page`] does, without the title above its content.
 pub fn bare(title: &str, content: &str) -> String {
+    framed(title, content, None)
+}
+
+/// The parts of a page whose items answer, beside its content.
+pub struct LivePage<'a> {
+    pub style: &'a str,
+    /// Elements that hold the engine, and what it computes with.
+    pub parts: &'a str,
+    /// The scripts that ask it.
+    pub scripts: &'a [&'a str],
+}
+
+/// Policy of such pages beside that of all: the engine runs in a worker, both from within the page.
+const LIVE_POLICY: &str = " blob: 'wasm-unsafe-eval'; worker-src blob:";
+
+/// Writes a page with this title whose items answer.
+pub fn live(title: &str, content: &str, live: &LivePage) -> String {
+    framed(title, content, Some(live))
+}
+
+fn framed(title: &str, content: &str, live: Option<&LivePage>) -> String {
     let title = escape::text(title);
-    let scripts: Vec<&str> =
+    let mut scripts: Vec<&str> =
         SCRIPTS.iter().filter(|(opening, _)| content.contains(opening)).map(|(_, script)| *script).collect();
-    let hash = |script: &&str| format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes())));
-    let hashes: String = scripts.iter().map(hash).collect();
-    let policy = if hashes.is_empty() { POLICY.into() } else { format!("{POLICY}; script-src{hashes}") };
+    scripts.extend(live.iter().flat_map(|live| live.scripts));
+    let (style, parts, more) = live.map_or(("", "", ""), |live| (live.style, live.parts, LIVE_POLICY));
+    let hashes: String = scripts.iter().map(|script| hash(script)).collect();
+    let policy = if hashes.is_empty() { POLICY.into() } else { format!("{POLICY}; script-src{hashes}{more}") };
     let script: String = scripts.iter().map(|script| format!("<script>{script}</script>\n")).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n{content}</main>\n{script}</body>\n</html>\n"
+         <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n\
+         <body>\n<main>\n{content}</main>\n{parts}{script}</body>\n</html>\n"
     )
+}
+
+/// Writes the hash of a script as a policy names it, behind a blank.
+fn hash(script: &str) -> String {
+    format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes())))
+}
+
+/// Writes the hashes of all scripts of pages, for the policy of a page that shows pages within frames, which inherit it.
+pub fn script_hashes() -> String {
+    SCRIPTS.iter().map(|(_, script)| hash(script)).collect()
 }
 
 #[cfg(test)]

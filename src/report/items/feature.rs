@@ -9,6 +9,7 @@ use crate::features::FeatureCard;
 use crate::features::card::{Description, Group};
 use crate::report::html::escape;
 use crate::report::json::{json, number};
+use crate::report::live::part::{LiveFeature, LiveItem, LivePart};
 use crate::report::number::fixed;
 use crate::report::terminal::screen::{self, Screen};
 use crate::report::visible_text::{count, visible};
@@ -72,6 +73,11 @@ impl Item for FeatureCard {
         }
         data["tables"] = self.tables.iter().map(Item::data).collect::<Result<Value>>()?;
         Ok(data)
+    }
+
+    fn live(&self) -> Option<LivePart> {
+        let feature = LiveFeature { site: self.site.clone(), feature: self.feature, dictionary: None };
+        (!self.site.is_empty()).then(|| LivePart::of_model(LiveItem::Feature(feature)))
     }
 }
 

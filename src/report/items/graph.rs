@@ -13,6 +13,8 @@ use crate::report::draw::graph::view::{GraphView, NodeBox};
 use crate::report::html::escape;
 use crate::report::html::page::CIRCUIT;
 use crate::report::json::json;
+use crate::report::live::circuit::of_dictionaries;
+use crate::report::live::part::LivePart;
 use crate::report::number::{digits, fixed};
 use crate::report::picture::{self, Picture, PictureLink};
 use crate::report::terminal::{Screen, tree};
@@ -50,6 +52,10 @@ impl Item for Circuit {
 
     fn graphviz(&self) -> Option<String> {
         self.graph.graphviz()
+    }
+
+    fn live(&self) -> Option<LivePart> {
+        Some(of_dictionaries(self))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::features::heads::{HeadCard, SCORES, quantity};
 use crate::report::html::escape;
 use crate::report::html::page::HEADS;
 use crate::report::json::json;
+use crate::report::live::part::{LiveItem, LivePart};
 use crate::report::number::{digits, fixed};
 use crate::report::terminal::Screen;
 
@@ -51,6 +52,10 @@ impl Item for HeadCards {
         data["scores"] = self.table().data()?;
         data["cards"] = self.cards.iter().map(card).collect::<Result<Value>>()?;
         Ok(data)
+    }
+
+    fn live(&self) -> Option<LivePart> {
+        Some(LivePart::of_model(LiveItem::Heads))
     }
 }
 

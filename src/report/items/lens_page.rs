@@ -10,6 +10,7 @@ use crate::model::reading::lens_page::{LensPage, PageLens, TrackedToken};
 use crate::report::html::escape;
 use crate::report::html::page::LENSES;
 use crate::report::json::number;
+use crate::report::live::part::{LiveItem, LiveLenses, LivePart};
 use crate::report::number::fixed;
 use crate::report::terminal::Screen;
 use crate::report::visible_text;
@@ -57,6 +58,12 @@ impl Item for LensPage {
             "tracked": tracked,
             "pinned": self.pinned,
         }))
+    }
+
+    fn live(&self) -> Option<LivePart> {
+        let cells = self.lenses.iter().flat_map(|lens| &lens.guesses).flatten().flatten();
+        let guesses = cells.map(Vec::len).max().unwrap_or_default();
+        Some(LivePart::of_model(LiveItem::Lenses(LiveLenses { guesses, pinned: self.pinned.clone() })))
     }
 }
 

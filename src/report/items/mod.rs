@@ -27,6 +27,7 @@ pub use text::MarkdownText;
 
 use super::html::page;
 use super::json::pretty;
+use super::live::part::LivePart;
 use super::picture::{self, Picture};
 use super::terminal::Screen;
 use crate::base::files::Files;
@@ -79,6 +80,11 @@ pub trait Item {
 
     /// Writes the item in the language of Graphviz, if it is a graph.
     fn graphviz(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns what a live report needs so that the item answers there, if it can.
+    fn live(&self) -> Option<LivePart> {
         None
     }
 }

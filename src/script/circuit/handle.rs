@@ -5,6 +5,8 @@ use crate::circuit::attribution_graph::{AttributionGraph, GraphDictionaries};
 use crate::circuit::edges::eap_file;
 use crate::circuit::{self, Edge, EdgeHeads, EdgeScore, Graph, HeadLoading, Node, Part, ScorePair};
 use crate::features;
+use crate::report::live::circuit::of_transcoders;
+use crate::report::live::part::LivePart;
 use crate::report::picture::Picture;
 use crate::script::engine::show::saved as written;
 use crate::script::features::Feature;
@@ -91,6 +93,15 @@ impl Item for Circuit {
 
     fn graphviz(&self) -> Option<String> {
         self.core.graphviz()
+    }
+
+    fn live(&self) -> Option<LivePart> {
+        match &self.attribution {
+            Some((whole, dictionaries)) if !whole.has_lorsas => {
+                Some(of_transcoders(self.graph(), whole, &dictionaries.transcoders))
+            }
+            _ => self.core.live(),
+        }
     }
 }
 

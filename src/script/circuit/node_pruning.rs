@@ -18,7 +18,7 @@ pub mod functions {
     /// are the weights between them that are not 0; a coordinate of the stream leads from where it is written to where it is
     /// read, by the weight of the norm there. In a model that was trained with `sparse` weights these are few. `c.judge` with
     /// the same `ablation` measures it on other pairs, beside random channels of the same sites. Ctrl-C keeps what was found
-    /// so far.
+    /// so far, without effects.
     ///
     /// # Options
     /// - [node_pruning]

@@ -15,7 +15,8 @@ pub mod functions {
     /// `rows` and `positions`, and a manifest with model, weights, sites, text, seed and hashes. Called again, an
     /// interrupted harvest resumes after its last complete shard, a complete one is opened, and a folder that was made
     /// from anything else is refused. The folder may be in object storage, `s3://bucket/folder`, with credentials from
-    /// the environment.
+    /// the environment. Without `dir` it is a temporary one in the output folder, which is removed once nothing uses the
+    /// store any more, and is in no record.
     ///
     /// # Options
     /// - [harvest]

@@ -7,6 +7,7 @@
 use super::guide;
 use super::site::unescaped;
 use super::{Docs, ReferenceEntry};
+use crate::base::order;
 
 /// Number of texts that are shown.
 const MOST: usize = 10;
@@ -82,7 +83,7 @@ pub fn search(docs: &Docs, words: &str) -> Vec<SearchHit> {
     };
     let mut ranked: Vec<(f64, &SearchText)> =
         counted.iter().map(score).zip(&texts).filter(|(score, _)| *score > 0.0).collect();
-    ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    order::sort_descending(&mut ranked, |(score, _)| *score);
     let best = ranked.first().map_or(0.0, |(score, _)| *score);
     let worth = ranked.into_iter().take_while(|(score, _)| *score >= WORTH * best).take(MOST);
     worth.map(|(_, text)| found(text, &wanted, &rare)).collect()

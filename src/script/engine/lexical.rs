@@ -28,6 +28,7 @@ use rhai::{
 };
 
 use crate::err;
+use crate::script::engine::column_reads;
 use crate::script::engine::env::Code;
 use crate::script::engine::function_names::{ANONYMOUS, named};
 use crate::script::engine::value::Fallible;
@@ -370,6 +371,7 @@ impl<'a> Binder<'a> {
             bound.name = format!("{ANONYMOUS}{name}${number}").into();
             bound.params.insert(0, SURROUNDINGS.into());
             if is_closure {
+                column_reads::note(bound.name.as_str(), def);
                 drop(closures.insert(def.name.to_string(), bound.into()))
             } else {
                 drop(own.insert((name, def.params.len()), bound.into()))

@@ -4,6 +4,7 @@
 pub mod binding;
 pub mod callbacks;
 pub mod caught_errors;
+pub mod column_reads;
 pub mod console;
 pub mod drawing;
 pub mod env;

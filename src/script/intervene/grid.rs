@@ -29,6 +29,8 @@ pub mod functions {
     /// into the clean run. The prompts of a pair have the same length, unless `align` says which positions stand side
     /// by side.
     ///
+    /// With `ablate` no other prompt is needed: 0 or a mean is patched into the clean prompts, which may differ in length.
+    ///
     /// By feature the site becomes x + (c'_j - c_j) d_j, with the codes c of the run and c' of the other; the reconstruction
     /// error stays. `method: "exact"` computes again what lies behind each patch, "attribution" estimates all parts from
     /// one backward pass, (patch - activation) . gradient, and "integrated" averages that gradient over `steps` points on the
@@ -55,6 +57,10 @@ pub mod functions {
     /// round_to(all.tensor[0][0], 4)  //=> 1.0
     /// let features = intervene::grid(m, pairs, #{ by: "feature", dictionaries: sae::identity(8), sites: "resid_post.0" });
     /// features.tensor.shape  //=> [1, 8]
+    /// let texts = [#{ clean: [1, 2, 3] }, #{ clean: [4, 2] }];
+    /// let kl = metric::kl(#{ positions: "all" });
+    /// let zeroed = intervene::grid(m, texts, #{ sites: "attn_out", by: "layer", ablate: "zero", metric: kl });
+    /// [zeroed.rows, zeroed.tensor.shape]  //=> [["attn_out"], [1, 2]]
     /// let relevance = #{ sites: "mlp_out", method: "attribution", gradients: "relp" };
     /// intervene::grid(m, pairs, relevance).rows  //=> ["mlp_out.0", "mlp_out.1"]
     /// ```

@@ -21,12 +21,25 @@ crate::options! {
     }
 }
 
+crate::choices! {
+    /// Positions at which predictions are compared.
+    pub enum KlPositions {
+        /// The position of the last token.
+        Last = "last",
+        /// All positions, over which the mean is taken.
+        All = "all",
+    }
+}
+
 crate::options! {
-    /// Options of a divergence: the run that it is measured from.
+    /// Options of a divergence: the run that it is measured from, and where.
     #[derive(Debug, Clone, Copy)]
     pub struct KlOptions {
         /// The prompt whose distribution, in a run without hooks, is p in KL(p || q).
         reference: Prompt = Prompt::Clean;
+        /// Whether the divergence is that after the last token, or ("all") its mean over all positions, at which the two
+        /// prompts have as many tokens.
+        positions: KlPositions = KlPositions::Last;
         with metric: MetricOptions;
     }
 }
@@ -49,6 +62,7 @@ enum MetricQuantity {
     LogProb,
     Rank,
     Kl(Prompt),
+    MeanKl(Prompt),
     Loss,
     Own(FnPtr),
 }
@@ -103,6 +117,7 @@ impl Metric {
             MetricQuantity::LogProb => work(Measure::LogProb),
             MetricQuantity::Rank => work(Measure::Rank),
             MetricQuantity::Kl(reference) => work(Measure::Kl(*reference)),
+            MetricQuantity::MeanKl(reference) => work(Measure::MeanKl(*reference)),
             MetricQuantity::Loss => work(Measure::Loss),
             MetricQuantity::Own(function) => work(Measure::Of(&|number, logits| own(function, number, logits))),
         }
@@ -129,6 +144,7 @@ impl Metric {
             MetricQuantity::LogProb => "logprob".into(),
             MetricQuantity::Rank => "rank".into(),
             MetricQuantity::Kl(reference) => format!("kl to {} prompts", reference.word()),
+            MetricQuantity::MeanKl(reference) => format!("mean kl to {} prompts", reference.word()),
             MetricQuantity::Loss => "loss".into(),
             MetricQuantity::Own(_) => "of a function".into(),
         }
@@ -281,11 +297,16 @@ pub mod functions {
     /// let pair = #{ clean: [1, 2], corrupt: [1, 5] };
     /// metric::kl().values(m, pair)[0]  //=> 0.0
     /// metric::kl().values(m, pair, #{ prompts: "corrupt" })[0] > 0  //=> true
+    /// metric::kl(#{ positions: "all" })  //=> metric mean kl to clean prompts
     /// ```
     #[rhai_fn(return_raw)]
     pub fn kl(options: Options) -> Fallible<Metric> {
-        let KlOptions { reference, metric } = taken(options)?;
-        Ok(Metric::new(MetricQuantity::Kl(reference), metric))
+        let KlOptions { reference, positions, metric } = taken(options)?;
+        let what = match positions {
+            KlPositions::Last => MetricQuantity::Kl(reference),
+            KlPositions::All => MetricQuantity::MeanKl(reference),
+        };
+        Ok(Metric::new(what, metric))
     }
 
     /// Returns the loss of a prompt as a metric: the mean of -log p(x_t | x_1 .. x_(t-1)) over its tokens but the

@@ -2,7 +2,9 @@
 
 use super::properties::places;
 use super::{Cache, InputOptions, LogitsOptions};
+use crate::model::decoder::Logits;
 use crate::model::gradient_rules::GradientOptions;
+use crate::script::engine::column_reads::last_columns;
 use crate::script::engine::value::described;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -66,10 +68,15 @@ pub mod methods {
         let ruled = m.plain().by_rules(rules.gradients)?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
+        // A metric that reads the ends of texts alone is given these, and no other logits are computed.
+        let ends: Option<Vec<i64>> = last_columns(&metric)
+            .filter(|ends| wanted.positions().is_none() && !input.batch.is_ragged() && *ends <= input.batch.width())
+            .map(|ends| (-(ends as i64)..0).collect());
+        let logits = ends.as_deref().map_or(wanted.logits(), Logits::At);
         let calls = Callbacks::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);
         let gradients = asked.run_with(&calls, &ctx, m, |hooks, task| {
-            ruled.decoder.grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)
+            ruled.decoder.grads(&input.batch, hooks, &places, logits, &mut of, task)
         })?;
         Ok(gradients.into())
     }

@@ -86,13 +86,18 @@ impl Model {
         Ok(from_json(written(self.config())?))
     }
 
-    /// Names the dtype, and the formats of quantised matrices.
+    /// Names the dtype, the formats of quantised matrices, and products of another dtype.
     fn computing(&self) -> String {
         let dtype = self.decoder().dtype().as_str();
-        match self.decoder().weights().packings().as_slice() {
+        let weights = self.decoder().weights();
+        let mut about = match weights.packings().as_slice() {
             [] => dtype.into(),
             formats => format!("{dtype}, matrices in {}", formats.join(", ")),
+        };
+        if weights.rounds() {
+            about += ", products of bf16";
         }
+        about
     }
 
     /// Shows the origin of the model and its sizes.

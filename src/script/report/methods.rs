@@ -1,20 +1,38 @@
 //! Methods of results: saving them, and reading their data.
 
+use super::page;
 use crate::report::Report;
 use crate::script::engine::show::saved_picture;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the page, its data and its pictures into the folder of the run, where its record is, if the report has the script's
-    /// name, and else into a folder of the report's name in it. Returns the path of the page.
+    /// Writes the page of the report as one file, whose name ends in .html. Without a name, it writes the page, its data and its
+    /// pictures into the folder of the run, where its record is, if the report has the script's name, and else into a folder of
+    /// the report's name in it. Returns the path of the page.
     ///
     /// What `microtome run FILE` leaves is below out/FILE/. At the prompt there is no such folder, and the page is in out/NAME/.
     ///
+    /// A live page answers: it has the engine, the model and the dictionaries of its circuits inside, and computes on the reader's
+    /// machine, with no server and no connection. In a circuit one types another text, ablates or scales nodes, and sees codes,
+    /// probabilities and losses move; pages of lenses, patterns of heads and cards of features are those of one's own text. What was
+    /// printed stays. Weights are stored in 16 bits. The engine is found as the page on the engine in a page says.
+    ///
+    /// # Options
+    /// - [report_page]
+    ///
     /// # Example
     /// ```
-    /// report("doc-save", ["Nothing yet."]).save().ends_with("doc-save/index.html")  //=> true
+    /// let r = report("doc-save", ["Nothing yet."]);
+    /// r.save().ends_with("doc-save/index.html")  //=> true
+    /// r.save("doc/page.html").ends_with("doc/page.html")  //=> true
     /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_page(ctx: NativeCallContext, report: &mut Report, path: &str, options: Options) -> Fallible<String> {
+        let env = env(&ctx)?;
+        Ok(page::saved(&env, report, path, taken(options)?)?)
+    }
+
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, report: &mut Report) -> Fallible<String> {
         let env = env(&ctx)?;

@@ -6,6 +6,7 @@ mod items;
 mod make;
 pub mod methods;
 pub mod mime;
+mod page;
 pub mod parts;
 pub mod tables;
 
@@ -25,6 +26,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("heat_text", fields::<HeatTextOptions>),
     ("grid", fields::<GridOptions>),
     ("picture_file", fields::<PictureOptions>),
+    ("report_page", fields::<page::ReportPageOptions>),
     ("card_of_facts", fields::<CardOptions>),
     ("dashboard", fields::<DashboardOptions>),
     ("dashboard_shown", fields::<dashboard::ShownOptions>),

@@ -25,18 +25,18 @@ const ATTEMPTS: usize = 100;
 const GLANCES: usize = 3;
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// Unfinished files and held locks, which a process removes before it exits abruptly.
+/// Unfinished files, temporary folders and held locks, which a process removes before it exits abruptly.
 static TEMPORARY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Removes unfinished files and locks, right before the process is terminated.
+/// Removes unfinished files, temporary folders and locks, right before the process is terminated.
 pub fn abandon() {
     for place in std::mem::take(&mut *locked(&TEMPORARY)) {
         // If it cannot be removed now, it stays as a file without effect.
-        let _stays = disk::remove_file(place);
+        let _stays = disk::remove_file(&place).or_else(|_| disk::remove_dir_all(&place));
     }
 }
 
-/// A temporary file, which [`abandon`] removes as long as this lives.
+/// A temporary file or folder, which [`abandon`] removes as long as this lives.
 pub(super) struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {

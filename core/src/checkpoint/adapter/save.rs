@@ -11,7 +11,7 @@ use crate::base::files::Files;
 use crate::err;
 use crate::model::adapter::Adapter;
 use crate::tensor::Tensor;
-use crate::tensor::files::{NamedTensors, safetensors};
+use crate::tensor::files::NamedTensors;
 
 impl Adapter {
     /// Writes the adapter into a folder, from which PEFT reads it, too; returns the paths of the files. Its scale is in
@@ -27,7 +27,7 @@ impl Adapter {
         }
         let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
         let named = NamedTensors { tensors: self.tensors()?, metadata };
-        let tensors = files.save(&folder.join(TENSORS[0]), |file| safetensors::write(&named, file))?;
+        let tensors = named.save(files, &folder.join(TENSORS[0]))?;
         let text = serde_json::to_string_pretty(&self.config()?)
             .map_err(|e| err!(Bug, "the config of an adapter became no JSON: {e}"))?;
         Ok(vec![tensors, files.save_whole(&folder.join(CONFIG), text + "\n")?])

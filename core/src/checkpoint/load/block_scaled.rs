@@ -62,6 +62,10 @@ impl TensorSource for BlockScaled<'_> {
         if self.scales_of(name).is_some() { self.tensor_as(name, DType::F32) } else { self.source.tensor(name) }
     }
 
+    fn accept(&self) -> Result<()> {
+        self.source.accept()
+    }
+
     fn tensor_as(&self, name: &str, wanted: DType) -> Result<Tensor> {
         let Some(scales_name) = self.scales_of(name) else { return self.source.tensor_as(name, wanted) };
         let matrix = self.source.tensor_as(name, DType::F32)?;

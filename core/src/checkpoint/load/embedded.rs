@@ -41,6 +41,12 @@ fn files() -> Result<ModelFiles> {
     })
 }
 
+/// Lists the files of the model by the names under which a page takes them.
+pub fn parts() -> Result<[(&'static str, &'static [u8]); 3]> {
+    let files = files()?;
+    Ok([("model.safetensors", files.weights), ("config.json", files.config), ("tokenizer.json", files.tokenizer)])
+}
+
 pub fn embedded(loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     loading.expect_no_config()?;
     let files = files()?;

@@ -8,7 +8,7 @@ use super::folder::{CONFIG, published};
 use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::disk::Mapping;
-use crate::base::files::{Files, UnhashedInput};
+use crate::base::files::{Files, UnhashedInput, UnhashedInputs};
 use crate::base::{Error, Result, Task};
 use crate::checkpoint::adapter;
 use crate::checkpoint::formats::{gguf, lens, llama2c, pickle};
@@ -94,18 +94,20 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     }
     parts.insert(split.map_or(0, |split| split.number), part(name_of(path), given, &map));
     let model = gguf::GgufModel::new(parts)?;
-    // What is not understood is refused by the headers, before files are hashed or weights are read.
     let layout = model.layout()?;
-    weight_reader::check(&layout, &model, &path.display().to_string(), loading)?;
+    let label = path.display().to_string();
+    let maps: Vec<&Mapping> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
+    let unhashed = UnhashedInputs::new(unhashed.into_iter().chain([input]).collect());
+    let source = MappedSource { source: &model, maps: &maps, unhashed, task };
+    // What is not understood is refused by the headers, before files are hashed or weights are read.
+    weight_reader::check(&layout, &source, &label, loading)?;
     let tokenizer = match loading.options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&model.first()?.metadata, task)?,
     };
-    input.note()?;
-    unhashed.into_iter().try_for_each(UnhashedInput::note)?;
-    let maps: Vec<&Mapping> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
-    let loaded = unpublished(layout, &MappedSource { source: &model, maps: &maps, task }, path, loading, task)?;
-    Ok(LoadedModel { tokenizer, ..loaded })
+    source.accept()?;
+    let weights = weight_reader::read(&layout, &source, &label, loading, task)?;
+    Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer })
 }
 
 /// Returns whether a file is a GGUF file.
@@ -171,20 +173,20 @@ fn from_llama2c(files: &Files, path: &Path, loading: &LoadSettings, task: &Task)
     let (map, input) = files.map_unhashed(path)?;
     let file = llama2c::Checkpoint::new(&map)?;
     let layout = file.layout()?;
-    weight_reader::check(&layout, &file, &path.display().to_string(), loading)?;
-    input.note()?;
-    unpublished(layout, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
+    let unhashed = UnhashedInputs::new(vec![input]);
+    let source = MappedSource { source: &file, maps: &[&map], unhashed, task };
+    unpublished(layout, &source, &path.display().to_string(), loading, task)
 }
 
 fn from_torch(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let (map, input) = files.map_unhashed(path)?;
     let file = pickle::PickleFile::new(&map)?.weights()?;
-    input.note()?;
-    state_dictionary(files, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
+    let unhashed = UnhashedInputs::new(vec![input]);
+    state_dictionary(files, &MappedSource { source: &file, maps: &[&map], unhashed, task }, path, loading, task)
 }
 
 fn from_safetensors(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
-    let shards = Shards::open(files, folder_of(path), &[name_of(path).to_string()], task)?;
+    let shards = Shards::open_unhashed(files, folder_of(path), &[name_of(path).to_string()], task)?;
     state_dictionary(files, &shards, path, loading, task)
 }
 
@@ -200,8 +202,7 @@ fn state_dictionary(
     if lens::is_state_dict(source) {
         adapter::expect_none(loading.adapter.as_ref(), "the layout of TransformerLens")?;
         let layout = lens::layout(source, &loading.options.config.0)?;
-        let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
-        return Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None });
+        return unpublished(layout, source, &path.display().to_string(), loading, task);
     }
     let folder = folder_of(path);
     if !files.names(folder).iter().any(|name| name == CONFIG) {
@@ -221,10 +222,10 @@ fn expect_whole(loading: &LoadSettings) -> Result<()> {
 fn unpublished(
     layout: Layout,
     source: &dyn TensorSource,
-    path: &Path,
+    label: &str,
     loading: &LoadSettings,
     task: &Task,
 ) -> Result<LoadedModel> {
-    let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
+    let weights = weight_reader::weights(&layout, source, label, loading, task)?;
     Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None })
 }

@@ -11,7 +11,7 @@ use super::block_scaled::BlockScaled;
 use super::mapped::MappedSource;
 use super::packed_shifts::PackedShifts;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
-use crate::base::files::Files;
+use crate::base::files::{Files, UnhashedInputs};
 use crate::base::{Result, Task, json};
 use crate::checkpoint::adapter;
 use crate::checkpoint::family::{self, multimodal};
@@ -47,8 +47,9 @@ pub fn folder(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -
     let loaded = if found == TORCH {
         let (map, input) = files.map_unhashed(&path.join(TORCH))?;
         let file = pickle::PickleFile::new(&map).and_then(pickle::PickleFile::weights).map_err(|e| e.within(TORCH))?;
-        input.note()?;
-        published(files, path, &MappedSource { source: &file, maps: &[&map], task }, &label, loading, task)?
+        let unhashed = UnhashedInputs::new(vec![input]);
+        let source = MappedSource { source: &file, maps: &[&map], unhashed, task };
+        published(files, path, &source, &label, loading, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
         published(files, path, &shards, &label, loading, task)?
@@ -175,7 +176,7 @@ pub fn parsed(text: &str, path: &Path) -> Result<Value> {
 
 fn open(files: &Files, folder: &Path, weights: &str, task: &Task) -> Result<Shards> {
     if weights == ONE {
-        return Shards::open(files, folder, &[ONE.to_string()], task);
+        return Shards::open_unhashed(files, folder, &[ONE.to_string()], task);
     }
     let index: Index = serde_json::from_value(json_of(files, &folder.join(INDEX))?)
         .map_err(|e| err!(Format, "{INDEX} is not as it should be: {e}"))?;
@@ -183,7 +184,7 @@ fn open(files: &Files, folder: &Path, weights: &str, task: &Task) -> Result<Shar
     if let Some(stray) = listed.iter().find(|name| !is_plain(name)) {
         return Err(err!(Format, "{INDEX} lists `{stray}`").hint("expected names of files in the same folder"));
     }
-    let shards = Shards::open(files, folder, &listed.into_iter().collect::<Vec<_>>(), task)?;
+    let shards = Shards::open_unhashed(files, folder, &listed.into_iter().collect::<Vec<_>>(), task)?;
     agree(&index, &shards)?;
     Ok(shards)
 }

@@ -3,6 +3,7 @@
 use kernels::PackedMatrix;
 
 use crate::base::disk::Mapping;
+use crate::base::files::UnhashedInputs;
 use crate::base::{Result, Task, memory};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
@@ -11,6 +12,8 @@ use crate::tensor::Tensor;
 pub struct MappedSource<'a> {
     pub source: &'a dyn TensorSource,
     pub maps: &'a [&'a Mapping],
+    /// The files of the maps, as far as they are not hashed yet.
+    pub unhashed: UnhashedInputs,
     pub task: &'a Task,
 }
 
@@ -30,6 +33,10 @@ impl TensorSource for MappedSource<'_> {
             memory::give_back(map, 0..map.len());
         }
         Ok(tensor)
+    }
+
+    fn accept(&self) -> Result<()> {
+        self.unhashed.note()
     }
 
     fn packed(&self, name: &str) -> Option<PackedMatrix> {

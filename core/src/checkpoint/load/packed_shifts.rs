@@ -62,6 +62,10 @@ impl TensorSource for PackedShifts<'_> {
         }
     }
 
+    fn accept(&self) -> Result<()> {
+        self.source.accept()
+    }
+
     fn tensor_as(&self, name: &str, wanted: DType) -> Result<Tensor> {
         match self.packed_in(name) {
             Some(_) => dtype::convert(&self.tensor(name)?, wanted),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::disk::Mapping;
-use crate::base::files::Files;
+use crate::base::files::{Files, UnhashedInputs};
 use crate::base::{Result, Task, memory, names};
 use crate::model::layout::{TensorSource, holds_floats};
 use crate::tensor::files::safetensors::SafetensorsFile;
@@ -17,19 +17,36 @@ pub struct Shards {
     files: Vec<(String, SafetensorsFile<Mapping>)>,
     /// Index of the file that has a tensor, by the tensor's name.
     holder: BTreeMap<String, usize>,
+    /// The files, until they are hashed.
+    unhashed: UnhashedInputs,
     task: Task,
 }
 
 impl Shards {
-    /// Opens files of a folder; no tensor may be in two of them.
+    /// Opens files of a folder and hashes them; no tensor may be in two of them.
     pub fn open(files: &Files, folder: &Path, shards: &[String], task: &Task) -> Result<Self> {
-        let mut all = Self { files: Vec::new(), holder: BTreeMap::new(), task: task.clone() };
+        let opened = Self::open_unhashed(files, folder, shards, task)?;
+        opened.accept()?;
+        Ok(opened)
+    }
+
+    /// Opens files of a folder that are hashed once their tensors are accepted: what is wrong with them, or with what
+    /// belongs to them, is found by their headers.
+    pub fn open_unhashed(files: &Files, folder: &Path, shards: &[String], task: &Task) -> Result<Self> {
+        let mut all = Self {
+            files: Vec::new(),
+            holder: BTreeMap::new(),
+            unhashed: UnhashedInputs::default(),
+            task: task.clone(),
+        };
+        let mut inputs = Vec::new();
         for shard in shards {
             task.check()?;
-            let reader =
-                files.map_as(&folder.join(shard), |map| SafetensorsFile::new(map).map_err(|e| e.within(shard)))?;
-            all.add(shard, reader)?;
+            let (map, input) = files.map_unhashed(&folder.join(shard))?;
+            inputs.push(input);
+            all.add(shard, SafetensorsFile::new(map).map_err(|e| e.within(shard))?)?;
         }
+        all.unhashed = UnhashedInputs::new(inputs);
         Ok(all)
     }
 
@@ -74,6 +91,10 @@ impl TensorSource for Shards {
     fn tensor(&self, name: &str) -> Result<Tensor> {
         let (shard, reader) = self.known(name)?;
         reader.tensor(name).map_err(|e| e.within(shard))
+    }
+
+    fn accept(&self) -> Result<()> {
+        self.unhashed.note()
     }
 
     fn tensor_as(&self, name: &str, wanted: DType) -> Result<Tensor> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kernels::PackedMatrix;
 
-use super::{LoadSettings, Precision, tensor_check};
+use super::{LoadSettings, Precision, Products, tensor_check};
 use crate::base::{Error, Result, Task, memory};
 use crate::err;
 use crate::model::layout::{Layout, StepBack, TensorSource, WeightFrom};
@@ -39,13 +39,16 @@ pub fn check(layout: &Layout, source: &dyn TensorSource, label: &str, loading: &
     for (ours, shape) in &parameters {
         bytes += if shelf.staying(ours)?.is_some() { 0 } else { (shape.iter().product::<usize>() * width) as u128 };
     }
-    // Of int8, one tensor is held in f32 at a time.
-    let bytes = if loading.options.dtype == Precision::Q8 { bytes * 34 / 32 / 4 } else { bytes };
+    // One tensor is held in f32 at a time.
+    let bytes = match (loading.options.dtype, loading.options.compute) {
+        (Precision::Q8, _) => bytes * 34 / 32 / 4,
+        (_, Products::Bf16) => bytes / 2,
+        _ => bytes,
+    };
     memory::check_on(&loading.device, bytes, || format!("the weights of {label}"))
 }
 
-/// Reads every weight that the layout's config requires, in the requested dtype and on the requested device. `label` is
-/// the user's name of the model.
+/// Checks the tensors of a source, accepts them, and reads every weight that the layout's config requires.
 pub fn weights(
     layout: &Layout,
     source: &dyn TensorSource,
@@ -54,6 +57,19 @@ pub fn weights(
     task: &Task,
 ) -> Result<Weights> {
     check(layout, source, label, loading)?;
+    source.accept()?;
+    read(layout, source, label, loading, task)
+}
+
+/// Reads every weight of a layout whose tensors were checked, in the requested dtype and on the requested device. `label`
+/// is the user's name of the model.
+pub fn read(
+    layout: &Layout,
+    source: &dyn TensorSource,
+    label: &str,
+    loading: &LoadSettings,
+    task: &Task,
+) -> Result<Weights> {
     let parameters = layout.config.parameters()?;
     let width = loading.options.dtype.of_numbers().size_in_bytes();
     let size = |shape: &[usize]| shape.iter().product::<usize>() * width;
@@ -105,6 +121,10 @@ impl<'a> PendingTensors<'a> {
         let computes = self.loading.options.dtype.of_numbers() == DType::F32 && self.loading.device.is_cpu();
         let from = tensor_check::place(self.layout, ours)?;
         let Some(packed) = self.source.packed(from.name()).filter(|_| computes) else { return Ok(None) };
+        let packed = match self.loading.options.compute {
+            Products::F32 => packed,
+            Products::Bf16 => packed.rounded(),
+        };
         Ok(match from {
             WeightFrom::Same(_) => Some(packed),
             WeightFrom::Rows { start, count, .. } => Some(packed.rows(*start, *count)?),
@@ -129,8 +149,18 @@ impl<'a> PendingTensors<'a> {
                     .about("dtype"));
             }
             if let Some(packed) = PackedMatrix::int8(&numbers).map_err(|e| Error::from(e).within(ours))? {
-                return Ok(Weight::Packed(packed));
+                return Ok(Weight::Packed(match self.loading.options.compute {
+                    Products::F32 => packed,
+                    Products::Bf16 => packed.rounded(),
+                }));
             }
+        }
+        let is_multiplied = is_map && (ours != "embed" || self.layout.config.tied);
+        if self.loading.options.compute == Products::Bf16
+            && is_multiplied
+            && let Some(packed) = PackedMatrix::bf16(&numbers).map_err(|e| Error::from(e).within(ours))?
+        {
+            return Ok(Weight::Packed(packed));
         }
         Ok(Weight::Numbers(numbers.to_device(&self.loading.device)?))
     }

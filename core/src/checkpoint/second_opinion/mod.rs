@@ -186,10 +186,11 @@ impl<'a> CandleModel<'a> {
         let mut compared = Vec::new();
         for (place, reading) in places.iter().zip(lens(model, &cache, &places, None, 1, task)?) {
             let mut apart = SeriesDifference::default();
+            let logits = reading.logits(model, task)?;
             for (text, ids) in batch.rows().iter().enumerate() {
                 let theirs = self.behind(*place)?.step(ids, task)?;
                 let last = TextPosition { text, position: ids.len() - 1 };
-                apart.add(last, &theirs, &floats(&reading.logits.get(text)?)?);
+                apart.add(last, &theirs, &floats(&logits.get(text)?)?);
                 bar.advance(1);
             }
             compared.push(apart.compared(format!("logits from {place}"), self.bound(blocks_of(*place))));

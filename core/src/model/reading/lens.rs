@@ -1,8 +1,10 @@
 //! The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
 
+use kernels::LikeliestWords;
+
 use super::cells;
 use crate::base::results::MISSING;
-use crate::base::{Cell, Grid, Result, Table, Task, memory};
+use crate::base::{Cell, Grid, Result, Table, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
@@ -51,10 +53,17 @@ pub struct Guess {
 #[derive(Debug, Clone)]
 pub struct LensReading {
     pub place: Place,
-    /// Logits, `[batch, pos, vocab]`, after the model's cap if it has one.
-    pub logits: Tensor,
     /// Guesses, the likeliest tokens first: by text, by position, without padding.
     pub guesses: Vec<Vec<Vec<Guess>>>,
+    /// Rows that the unembedding reads, `[batch, pos, d_model]`; NaN after the end of a text.
+    rows: Tensor,
+}
+
+impl LensReading {
+    /// Computes the logits, `[batch, pos, vocab]`, after the model's cap if it has one; NaN after the end of a text.
+    pub fn logits(&self, model: &Decoder, task: &Task) -> Result<Tensor> {
+        model.unembedded(&self.rows, task)
+    }
 }
 
 /// Runs the model and reads these places; logits after the end of a text are NaN.
@@ -99,7 +108,7 @@ pub(super) fn lens_of_cache(
     let mut readings = lens(model, cache, places, None, count, task)?;
     if cache.positions().is_none() {
         for reading in &mut readings {
-            reading.logits = blanked(&reading.logits, &batch.lengths(), &[1])?;
+            reading.rows = blanked(&reading.rows, &batch.lengths(), &[1])?;
         }
     }
     Ok(readings)
@@ -118,23 +127,38 @@ pub fn lens(
 ) -> Result<Vec<LensReading>> {
     let bar = task.begin("logit lens", Some(places.len() as u64));
     let each = places.iter().map(|place| {
-        let reading = read(model, cache, *place, positions, count, places.len(), task);
+        let reading = read(model, cache, *place, positions, count, task);
         bar.advance(1);
         reading
     });
     each.collect()
 }
 
-/// Reads one place; `of` is the number of places whose logits are in memory.
+/// Reads one place.
 pub(super) fn read(
     model: &Decoder,
     cache: &Cache,
     place: Place,
     positions: Option<&[i64]>,
     count: usize,
-    of: usize,
     task: &Task,
 ) -> Result<LensReading> {
+    let rows = rows(model, cache, place, positions, task)?;
+    let all = positions.is_some() || cache.positions().is_some();
+    let lengths = cache.lengths().iter().map(|length| if all { rows.dim(1) } else { Ok(*length) });
+    let lengths = lengths.collect::<Result<Vec<_>, _>>()?;
+    let guesses = guesses(model, &rows, &lengths, count, task)?;
+    Ok(LensReading { place, guesses, rows })
+}
+
+/// Computes what the unembedding reads of one place, `[batch, pos, d_model]`.
+pub(super) fn rows(
+    model: &Decoder,
+    cache: &Cache,
+    place: Place,
+    positions: Option<&[i64]>,
+    task: &Task,
+) -> Result<Tensor> {
     task.check()?;
     let x = cache.at(place)?;
     let d = model.config().d_model;
@@ -146,40 +170,55 @@ pub(super) fn read(
         Some(positions) => cells(cache, &x, positions)?,
         None => x,
     };
-    let rows = x.elem_count() / d;
-    let bytes = rows as u128 * model.config().outputs() as u128 * x.dtype().size_in_bytes() as u128;
-    // All readings are kept, and the probabilities of one at a time are in memory, too.
-    memory::check(bytes.saturating_mul(of as u128 + 1), || "the logits of all these sites".into())?;
-    let logits = unembedded(model, place, x, task)?;
-    let all = positions.is_some() || cache.positions().is_some();
-    let lengths = cache.lengths().iter().map(|length| if all { logits.dim(1) } else { Ok(*length) });
-    let lengths = lengths.collect::<Result<Vec<_>, _>>()?;
-    let guesses = guesses(&logits, &lengths, count)?;
-    Ok(LensReading { place, logits, guesses })
+    last_normed(model, place, x, task)
 }
 
-/// Computes the logits of a part of the residual stream; the output of the last norm is not normed again.
+/// Computes the logits of a part of the residual stream.
 pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
+    model.unembedded(&last_normed(model, place, x, task)?, task)
+}
+
+/// Normalises a part of the residual stream for the unembedding; the output of the last norm is not normed again.
+fn last_normed(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     match place.site.kind {
-        SiteKind::FinalNorm => model.unembedded(&x, task),
-        kind => model.unembedded(&model.last_normed_from(kind, x, task)?, task),
+        SiteKind::FinalNorm => Ok(x),
+        kind => model.last_normed_from(kind, x, task),
     }
 }
 
-fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<Vec<Guess>>>> {
-    let chances = normalise::softmax(logits, 2)?;
-    let (_, order) = order::topk(logits, count, 2, Direction::Descending)?;
-    let tokens = ints(&order)?;
-    let chances = floats(&gather::gather(&chances, 2, &order)?)?;
-    let width = logits.dim(1)?;
-    let mut all =
-        tokens.into_iter().zip(chances).map(|(token, probability)| Guess { token: token as u32, probability });
+fn guesses(
+    model: &Decoder,
+    rows: &Tensor,
+    lengths: &[usize],
+    count: usize,
+    task: &Task,
+) -> Result<Vec<Vec<Vec<Guess>>>> {
+    let width = rows.dim(1)?;
+    let mut all = match model.likeliest_by_words(rows, count, task)? {
+        Some(found) => found.into_iter().flat_map(of_words).collect::<Vec<Guess>>(),
+        None => of_logits(&model.unembedded(rows, task)?, count)?,
+    }
+    .into_iter();
     let texts = lengths.iter().map(|length| {
         let mut text: Vec<Vec<Guess>> = (0..width).map(|_| all.by_ref().take(count).collect()).collect();
         text.truncate(*length);
         text
     });
     Ok(texts.collect())
+}
+
+fn of_words(found: LikeliestWords) -> impl Iterator<Item = Guess> {
+    let total = found.total;
+    found.words.into_iter().map(move |(token, logit)| Guess { token, probability: (f64::from(logit) - total).exp() })
+}
+
+/// Returns the guesses at each position, one after the other.
+fn of_logits(logits: &Tensor, count: usize) -> Result<Vec<Guess>> {
+    let chances = normalise::softmax(logits, 2)?;
+    let (_, order) = order::topk(logits, count, 2, Direction::Descending)?;
+    let chances = floats(&gather::gather(&chances, 2, &order)?)?;
+    let guess = |(token, probability): (i64, f64)| Guess { token: token as u32, probability };
+    Ok(ints(&order)?.into_iter().zip(chances).map(guess).collect())
 }
 
 /// Makes a table of the first guesses for one text: a row for each place, a column for each position. `lens` is the

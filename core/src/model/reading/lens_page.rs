@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fitted::FittedLens;
-use super::lens::{Guess, LOGIT_LENS, LensReading, read};
+use super::lens::{Guess, LOGIT_LENS, LensReading, read, rows};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::Model;
@@ -14,7 +14,7 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::BoundHook;
 use crate::model::run::{Ask, RecordOptions};
 use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Device};
+use crate::tensor::{DType, Device, Tensor};
 use crate::tokenizer::tokens::{TokenName, token_id};
 
 crate::options! {
@@ -133,11 +133,10 @@ impl LensPage {
         // Logits are computed again, since those of all layers and lenses would take much memory.
         for (number, source) in sources.iter().enumerate() {
             for place in &places {
-                let reading = source.reading(*place, 1, task)?;
-                for (column, (tokens, ids)) in tracked.iter_mut().zip(&wanted).enumerate() {
-                    let found = reading.as_ref().map(|reading| ranks_at(reading, column, ids)).transpose()?;
+                let ranks = source.ranks(*place, &wanted, task)?;
+                for (column, tokens) in tracked.iter_mut().enumerate() {
                     for (at, token) in tokens.iter_mut().enumerate() {
-                        token.ranks[number].push(found.as_ref().and_then(|found| found.get(at).copied()));
+                        token.ranks[number].push(ranks.as_ref().and_then(|ranks| ranks[column].get(at).copied()));
                     }
                 }
                 bar.advance(1);
@@ -179,16 +178,36 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Reads a layer, if the lens does.
-    fn reading(&self, place: Place, count: usize, task: &Task) -> Result<Option<LensReading>> {
-        let Some(lens) = self.lens else {
-            return read(self.model, self.cache, place, None, count, 1, task).map(Some);
-        };
+    /// Returns the run that the lens reads in a layer; None if it does not read that.
+    fn read_of(&self, place: Place) -> Result<Option<Cache>> {
+        let Some(lens) = self.lens else { return Ok(Some(self.cache.clone())) };
         if !lens.places(self.model)?.contains(&place) {
             return Ok(None);
         }
-        let carried = lens.carried_cache(self.model, self.cache, &[place])?;
-        read(self.model, &carried, place, None, count, 1, task).map(Some)
+        lens.carried_cache(self.model, self.cache, &[place]).map(Some)
+    }
+
+    /// Reads a layer, if the lens does.
+    fn reading(&self, place: Place, count: usize, task: &Task) -> Result<Option<LensReading>> {
+        let Some(cache) = self.read_of(place)? else { return Ok(None) };
+        read(self.model, &cache, place, None, count, task).map(Some)
+    }
+
+    /// Computes the ranks of tokens at each position of a layer, if the lens reads it, with the logits of some positions at
+    /// a time.
+    fn ranks(&self, place: Place, wanted: &[BTreeSet<u32>], task: &Task) -> Result<Option<Vec<Vec<TokenRank>>>> {
+        let Some(cache) = self.read_of(place)? else { return Ok(None) };
+        let rows = rows(self.model, &cache, place, None, task)?.get(0)?;
+        let at_once = self.model.points_at_once();
+        let mut ranks = Vec::with_capacity(wanted.len());
+        for start in (0..wanted.len()).step_by(at_once) {
+            let columns = start..wanted.len().min(start + at_once);
+            let logits = self.model.unembedded(&rows.narrow(0, columns.start, columns.len())?, task)?;
+            for (at, ids) in wanted[columns].iter().enumerate() {
+                ranks.push(ranks_of(&logits.get(at)?, ids)?);
+            }
+        }
+        Ok(Some(ranks))
     }
 }
 
@@ -197,8 +216,9 @@ fn output(layer: usize) -> Place {
     Place { site: Site::new(SiteKind::ResidPost, layer), head: None }
 }
 
-fn ranks_at(reading: &LensReading, column: usize, ids: &BTreeSet<u32>) -> Result<Vec<TokenRank>> {
-    let logits = reading.logits.get(0)?.get(column)?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.to_vec1::<f64>()?;
+/// Ranks some tokens by the logits of one position, `[vocab]`.
+fn ranks_of(logits: &Tensor, ids: &BTreeSet<u32>) -> Result<Vec<TokenRank>> {
+    let logits = logits.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.to_vec1::<f64>()?;
     let own = ids.iter().map(|id| logits.get(*id as usize).copied());
     let own = own.collect::<Option<Vec<f64>>>().ok_or_else(|| err!(Bug, "a token without a logit"))?;
     Ok(ranks(&logits, &own))
@@ -275,11 +295,12 @@ mod tests {
                 assert_eq!(found.guesses[layer].as_ref(), reading.guesses.first());
             }
         }
+        let fitted: Vec<Tensor> = both.fitted.iter().map(|reading| reading.logits(&model, &task).unwrap()).collect();
         for (column, tokens) in page.tracked.iter().enumerate() {
             assert!(ids.get(column + 1).is_none_or(|next| tokens.iter().any(|token| token.id == *next)));
             for token in tokens {
                 for (layer, reading) in both.fitted.iter().enumerate() {
-                    let logits = floats(&reading.logits.get(0).unwrap().get(column).unwrap()).unwrap();
+                    let logits = floats(&fitted[layer].get(0).unwrap().get(column).unwrap()).unwrap();
                     let larger = logits.iter().filter(|logit| **logit > logits[token.id as usize]).count();
                     let found = token.ranks[1][layer].unwrap();
                     assert_eq!(found.rank, larger + 1);
@@ -304,7 +325,8 @@ mod tests {
                 assert_eq!(at(some, column), at(all, position));
             }
         }
-        let least = floats(&logit[1].logits.get(0).unwrap().get(4).unwrap()).unwrap();
+        let last = logit[1].logits(&model, &task).unwrap();
+        let least = floats(&last.get(0).unwrap().get(4).unwrap()).unwrap();
         let least = least.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
         let pin = vec![TokenName::Id(least as i64), TokenName::Id(least as i64)];
         let with_pin = of(&LensPageOptions { pin, ..options }).unwrap();

@@ -153,7 +153,8 @@ fn the_lens_at_the_end_is_the_model() {
         let run = run(&model, named(&model, &["resid_post.1", "final_norm"]), vec![]);
         let places = named(&model, &["resid_post.1", "final_norm"]);
         for reading in lens::lens(&model, &run.cache, &places, None, 3, &Task::default()).unwrap() {
-            assert!(far(&reading.logits, &run.logits) < 1e-9, "{}", reading.place);
+            let logits = reading.logits(&model, &Task::default()).unwrap();
+            assert!(far(&logits, &run.logits) < 1e-9, "{}", reading.place);
         }
     }
 }
@@ -165,7 +166,8 @@ fn the_lens_guesses_the_likeliest_and_knows_where_texts_end() {
     let places = named(&model, &["resid_post.*", "head_out.1.2"]);
     let all = lens::lens(&model, &run.cache, &places, None, 2, &Task::default()).unwrap();
     assert_eq!(all[0].guesses.iter().map(Vec::len).collect::<Vec<_>>(), [9, 6]);
-    let logits: Vec<f64> = floats(&all[2].logits.get(1).unwrap().get(5).unwrap()).unwrap();
+    let logits = all[2].logits(&model, &Task::default()).unwrap();
+    let logits: Vec<f64> = floats(&logits.get(1).unwrap().get(5).unwrap()).unwrap();
     let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
     let best = (0..20).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
     let guess = all[2].guesses[1][5][0];

@@ -61,12 +61,18 @@ fn token_loss(decoder: &Decoder, examples: &Examples, whole: f64, hooks: ToTheLa
         None => vec![share(1.0); targets.len()],
         Some(counts) => counts.concat().into_iter().map(share).collect(),
     };
-    if decoder.config().logit_cap.is_none() && decoder.config().logit_scale.is_none() {
-        let unembed = &decoder.weights().unembed;
-        return Ok(kernels::cross_entropy(&x, &unembed.weight.tensor()?, unembed.bias.as_ref(), &targets, &counts)?);
-    }
-    let x = x.reshape(((), decoder.config().d_model))?;
-    let losses = kernels::token_losses(&decoder.unembedded(&x, task)?, &targets)?;
+    let losses = match decoder.by_words(targets.len()) {
+        Some(by) => decoder.losses_of_rows(&x, &by, &targets, task)?,
+        None if decoder.config().logit_cap.is_none() && decoder.config().logit_scale.is_none() => {
+            let unembed = &decoder.weights().unembed;
+            let bias = unembed.bias.as_ref();
+            return Ok(kernels::cross_entropy(&x, &unembed.weight.tensor()?, bias, &targets, &counts)?);
+        }
+        None => {
+            let x = x.reshape(((), decoder.config().d_model))?;
+            kernels::token_losses(&decoder.unembedded(&x, task)?, &targets)?
+        }
+    };
     let counts = Tensor::from_vec(counts, targets.len(), losses.device())?.to_dtype(losses.dtype())?;
     Ok((losses * counts)?.sum_all()?)
 }

@@ -12,7 +12,7 @@ pub mod safetensors;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 
@@ -64,6 +64,18 @@ pub enum FileContent {
 pub struct NamedTensors {
     pub tensors: BTreeMap<String, Tensor>,
     pub metadata: BTreeMap<String, String>,
+}
+
+impl NamedTensors {
+    /// Saves the tensors as safetensors; returns the path.
+    pub fn save(&self, files: &Files, path: &Path) -> Result<PathBuf> {
+        files.save(path, |file| safetensors::write(self, file))
+    }
+
+    /// Loads all of a safetensors file.
+    pub fn load(files: &Files, path: &Path) -> Result<Self> {
+        files.map_as(path, |map| safetensors::SafetensorsFile::new(map)?.all())
+    }
 }
 
 /// The content of a tensor file: one tensor, tensors by name, or, in PyTorch files, nested maps and lists of tensors and

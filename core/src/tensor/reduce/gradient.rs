@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 
 use super::Reduction::{self, *};
 use super::one;
-use crate::base::Result;
+use crate::base::{Result, order};
 use crate::tensor::{axes, backward, dtype, element};
 
 /// Returns the result of a reduction over these axes, with its backward pass.
@@ -100,8 +100,7 @@ fn others(row: &[f64], slopes: &mut [f64]) {
 /// Adds the derivative of a quantile, which lies between the elements of two ranks; they share the gradient as they
 /// share the result.
 fn ranked(row: &[f64], q: f64, slopes: &mut [f64]) {
-    let mut order: Vec<usize> = (0..row.len()).collect();
-    order.sort_by(|a, b| row[*a].total_cmp(&row[*b]));
+    let order = order::ascending(row);
     let place = q * (row.len() - 1) as f64;
     let below = place.floor() as usize;
     let part = place.fract();

@@ -4,7 +4,7 @@
 use half::f16;
 use pulp::{Simd, WithSimd};
 
-/// A format of blocks, by its name in ggml.
+/// A format of blocks, by its name in ggml. A number of bf16 is a block by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Packing {
     Q4_0,
@@ -15,11 +15,12 @@ pub enum Packing {
     Q4K,
     Q5K,
     Q6K,
+    Bf16,
 }
 
 impl Packing {
-    pub const ALL: [Self; 8] =
-        [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0, Self::Q4K, Self::Q5K, Self::Q6K];
+    pub const ALL: [Self; 9] =
+        [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0, Self::Q4K, Self::Q5K, Self::Q6K, Self::Bf16];
 
     /// Returns the numbers in a block, and its bytes.
     pub const fn block(self) -> (usize, usize) {
@@ -32,6 +33,7 @@ impl Packing {
             Self::Q4K => (256, 144),
             Self::Q5K => (256, 176),
             Self::Q6K => (256, 210),
+            Self::Bf16 => (1, 2),
         }
     }
 
@@ -52,6 +54,7 @@ impl Packing {
             Self::Q4K => "Q4_K",
             Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
+            Self::Bf16 => "BF16",
         }
     }
 }
@@ -78,6 +81,7 @@ impl WithSimd for Decode<'_> {
             Packing::Q4K => each::<256, 144>(blocks, numbers, q4_k),
             Packing::Q5K => each::<256, 176>(blocks, numbers, q5_k),
             Packing::Q6K => each::<256, 210>(blocks, numbers, q6_k),
+            Packing::Bf16 => each::<1, 2>(blocks, numbers, bf16),
         }
     }
 }
@@ -220,4 +224,9 @@ fn q6_k(block: &[u8; 210], numbers: &mut [f32; 256]) {
             }
         }
     }
+}
+
+#[inline(always)]
+fn bf16(block: &[u8; 2], [number]: &mut [f32; 1]) {
+    *number = f32::from_bits(u32::from(u16::from_le_bytes(*block)) << 16);
 }

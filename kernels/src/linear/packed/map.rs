@@ -6,6 +6,7 @@ use super::PackedMatrix;
 use crate::arguments::activation::Activation;
 use crate::base::error::{Result, bail};
 use crate::linear::activation::activation_gradient;
+use crate::linear::of_input::of_input;
 use crate::linear::product::{Factor, Matrix, Onto, ProductSizes};
 use crate::linear::{column_sums, fused, in_tiles, linear_plain};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
@@ -55,7 +56,11 @@ pub fn linear_packed(
                 };
                 let numbers = FlatNumbers::of(&gradient)?;
                 let of = |part: usize| match part {
-                    0 => of_x(numbers.slice(), &weight)?.tensor(&x_shape, DType::F32),
+                    0 => {
+                        let row = |row| weight.rows(row, 1)?.tensor();
+                        let dense = |gradient: &[f32]| of_x(gradient, &weight);
+                        of_input(numbers.slice(), [weight.inner, out], dense, row)?.tensor(&x_shape, DType::F32)
+                    }
                     _ => column_sums(numbers.slice(), out)?.tensor(&[out], DType::F32),
                 };
                 asked.iter().enumerate().map(|(part, asked)| asked.then(|| of(part)).transpose()).collect()

@@ -18,6 +18,7 @@ use pulp::Arch;
 
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
+use crate::linear::rounded;
 use crate::numbers::Fresh;
 pub use blocks::Packing;
 pub use map::linear_packed;
@@ -32,6 +33,8 @@ pub struct PackedMatrix {
     place: Range<usize>,
     /// A power of two that all numbers of the matrix are multiplied with; 1 for a matrix of a file.
     factor: f32,
+    /// Whether its numbers are rounded to bf16, as products then do with what they read.
+    rounds: bool,
 }
 
 impl PackedMatrix {
@@ -46,7 +49,17 @@ impl PackedMatrix {
         let bytes = rows.checked_mul(packing.row(inner)?)?;
         let end = begin.checked_add(bytes)?;
         let fits = inner > 0 && end <= (*all).as_ref().len();
-        fits.then_some(Self { packing, inner, all, place: begin..end, factor: 1.0 })
+        fits.then_some(Self { packing, inner, all, place: begin..end, factor: 1.0, rounds: false })
+    }
+
+    /// Returns the matrix rounded to bf16. Products with it round what they read, too, and add in f32.
+    pub fn rounded(self) -> Self {
+        Self { rounds: true, ..self }
+    }
+
+    /// Returns whether products round what they read to bf16, as the matrix is.
+    pub fn rounds(&self) -> bool {
+        self.rounds
     }
 
     pub fn packing(&self) -> Packing {
@@ -117,13 +130,16 @@ impl PackedMatrix {
         if self.factor != 1.0 {
             numbers.iter_mut().for_each(|x| *x *= self.factor);
         }
+        if !self.is_as_stored() {
+            rounded::round(numbers);
+        }
     }
 
     /// Calls `put(row, dot product of x with it)` for some rows; false if there is no faster way for that than through f32 in
     /// memory, whose bits it has.
     pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if let Arch::V4(simd) = arch {
+        if let (Arch::V4(simd), true) = (arch, self.is_as_stored()) {
             let begin = self.place.start;
             let row = self.row();
             let blocks = &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row];
@@ -131,6 +147,24 @@ impl PackedMatrix {
         }
         let _ = (arch, rows, x, &mut put);
         false
+    }
+
+    /// Returns whether the blocks say the matrix's numbers without another step.
+    fn is_as_stored(&self) -> bool {
+        !self.rounds || self.packing == Packing::Bf16
+    }
+
+    /// Copies some rows, two numbers of bf16 in each place; false if they are stored otherwise.
+    pub(crate) fn copy_pairs(&self, rows: Range<usize>, pairs: &mut [u32]) -> bool {
+        let is_so = self.packing == Packing::Bf16 && self.inner.is_multiple_of(2);
+        if is_so {
+            let begin = self.place.start;
+            let bytes = &(*self.all).as_ref()[begin + rows.start * self.row()..begin + rows.end * self.row()];
+            for (place, pair) in pairs.iter_mut().zip(bytes.as_chunks().0) {
+                *place = u32::from_le_bytes(*pair);
+            }
+        }
+        is_so
     }
 
     /// Returns the bytes of a row.

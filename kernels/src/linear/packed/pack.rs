@@ -1,4 +1,4 @@
-//! Packing numbers into int8: 32 of a row share a scale, in the format that GGUF files call `Q8_0`.
+//! Packing numbers into bf16, and into int8: 32 of a row share a scale, in the format that GGUF files call `Q8_0`.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use half::f16;
 use super::{PackedMatrix, Packing};
 use crate::base::error::{Result, bail};
 use crate::base::parallel;
+use crate::linear::rounded;
 use crate::numbers::{FlatNumbers, flat};
 
 /// Numbers in a block, and its bytes.
@@ -27,10 +28,7 @@ impl PackedMatrix {
         let Some(row) = Packing::Q8_0.row(inner).filter(|row| *row > 0) else { return Ok(None) };
         let flat = flat(matrix)?;
         let numbers = FlatNumbers::of(&flat)?;
-        let numbers = numbers.slice();
-        if let Some(odd) = numbers.iter().find(|x| !x.is_finite()) {
-            bail!(Argument, "expected finite numbers to quantise, found {odd}");
-        }
+        let numbers = finite(numbers.slice())?;
         crate::base::memory::check((rows * row) as u128, || "a matrix of int8".into())?;
         let (lift, lowered) = lift(numbers);
         let mut bytes = vec![0; rows * row];
@@ -42,6 +40,31 @@ impl PackedMatrix {
         });
         let packed = Self::new(Packing::Q8_0, [rows, inner], Arc::new(bytes), 0);
         Ok(packed.map(|packed| Self { factor: lowered, ..packed }))
+    }
+
+    /// Rounds a matrix `[out, in]` of finite numbers to bf16. Products with it round what they read, too.
+    pub fn bf16(matrix: &candle_core::Tensor) -> Result<Option<Self>> {
+        let (rows, inner) = matrix.dims2()?;
+        let flat = flat(matrix)?;
+        let numbers = FlatNumbers::of(&flat)?;
+        let numbers = finite(numbers.slice())?;
+        let row = 2 * inner;
+        crate::base::memory::check((rows * row) as u128, || "a matrix of bf16".into())?;
+        let mut bytes = vec![0; rows * row];
+        parallel::fill(&mut bytes, row.max(1), &|first, bytes| {
+            for (place, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&numbers[first / 2..]) {
+                *place = (rounded::bf16(*x) as u16).to_le_bytes();
+            }
+        });
+        Ok(Self::new(Packing::Bf16, [rows, inner], Arc::new(bytes), 0).map(Self::rounded))
+    }
+}
+
+/// Returns the numbers if all are finite.
+fn finite(numbers: &[f32]) -> Result<&[f32]> {
+    match numbers.iter().find(|x| !x.is_finite()) {
+        None => Ok(numbers),
+        Some(odd) => bail!(Argument, "expected finite numbers to quantise, found {odd}"),
     }
 }
 

@@ -21,6 +21,7 @@ fn ggml(packing: Packing) -> GgmlDType {
         Packing::Q4K => GgmlDType::Q4K,
         Packing::Q5K => GgmlDType::Q5K,
         Packing::Q6K => GgmlDType::Q6K,
+        Packing::Bf16 => GgmlDType::BF16,
     }
 }
 
@@ -30,7 +31,7 @@ fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> PackedMatri
     let length = rows * packing.row(inner).unwrap();
     let mut bytes: Vec<u8> = list(&numbers(&[length], 128.0, seed)).iter().map(|x| (x + 128.0) as u8).collect();
     let halves: &[usize] = match packing {
-        Packing::Q4_0 | Packing::Q5_0 | Packing::Q8_0 => &[0],
+        Packing::Q4_0 | Packing::Q5_0 | Packing::Q8_0 | Packing::Bf16 => &[0],
         Packing::Q6K => &[208],
         _ => &[0, 2],
     };

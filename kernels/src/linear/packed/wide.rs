@@ -18,9 +18,10 @@ fn is_there() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// Writes the numbers of whole blocks; returns false if the CPU cannot.
+/// Writes the numbers of whole blocks; returns false if the CPU cannot, or if they are no whole
+/// registers.
 pub(super) fn decode(packing: Packing, blocks: &[u8], numbers: &mut [f32]) -> bool {
-    let can = is_there();
+    let can = is_there() && numbers.len().is_multiple_of(LANES);
     if can {
         // SAFETY: the CPU has these instructions.
         unsafe { decoded(packing, blocks, numbers) };
@@ -28,6 +29,8 @@ pub(super) fn decode(packing: Packing, blocks: &[u8], numbers: &mut [f32]) -> bo
     can
 }
 
+/// Numbers in a register.
+const LANES: usize = 16;
 /// Bytes that are prefetched ahead: some rows.
 const AHEAD: usize = 4096;
 /// Numbers of a row that are added in parallel sums, as many as [`crate::linear::dots`] has and in its order.
@@ -114,6 +117,17 @@ fn each(packing: Packing, blocks: &[u8], mut take: impl FnMut(usize, __m512)) {
         Packing::Q4K => large!(144, q4_k),
         Packing::Q5K => large!(176, q5_k),
         Packing::Q6K => large!(210, q6_k),
+        Packing::Bf16 => {
+            let (rounds, rest) = blocks.as_chunks::<{ 2 * ROUND }>();
+            for (round, bytes) in rounds.iter().enumerate() {
+                for (at, bytes) in bytes.as_chunks::<{ 2 * LANES }>().0.iter().enumerate() {
+                    take(8 * round + at, bf16(bytes));
+                }
+            }
+            for (at, bytes) in rest.as_chunks::<{ 2 * LANES }>().0.iter().enumerate() {
+                take(8 * rounds.len() + at, bf16(bytes));
+            }
+        }
     }
 }
 
@@ -143,6 +157,13 @@ fn halves(bytes: &[u8; 16], low: __m512, high: __m512) -> [__m512; 2] {
     let both = widened(bytes);
     // Of an index, the instruction reads the lowest four bits.
     [_mm512_permutexvar_ps(both, low), _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(both), high)]
+}
+
+#[target_feature(enable = "avx512f")]
+fn bf16(bytes: &[u8; 2 * LANES]) -> __m512 {
+    // SAFETY: 32 bytes, which may have any address.
+    let bits = _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) });
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
 }
 
 #[target_feature(enable = "avx512f,f16c")]

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use super::frozen::{FrozenBlock, FrozenHeads, FrozenLorsa, FrozenModel};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::tensor::{DType, Tensor};
+use crate::common::*;
 
 /// The gradient of each target with respect to the residual stream before or after a block.
 #[derive(Clone)]

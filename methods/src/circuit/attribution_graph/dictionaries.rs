@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 
 use super::mixing::{Patterns, QUERIES};
 use super::steps::GraphSteps;
-use crate::base::{Result, memory};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::Transcoders;
 use crate::sae::lorsa::Lorsa;
 use crate::sae::text_rows::dictionary::TextDictionary;

@@ -10,16 +10,12 @@ use std::sync::Arc;
 use super::dictionaries::GraphDictionaries;
 use super::mixing::{Mixing, Patterns, RecomputedMixing};
 use super::mlps::MlpPaths;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::cache::Cache;
 use crate::model::config::NormKind;
-use crate::model::decoder::Decoder;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::model::weights::{Linear, Norm};
 use crate::sae::lorsa::Lorsa;
 use crate::sae::transcoders::{Reads, Transcoders, Writes};
-use crate::tensor::{DType, Tensor, floats};
 
 /// A norm with the scales of one run, as the linear map x -> weight * centred(x) / scale.
 #[derive(Default)]

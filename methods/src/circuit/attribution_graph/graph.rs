@@ -8,14 +8,10 @@ use super::mlps::MlpPaths;
 use super::sources::ContributionRow;
 use super::steps::{GraphSteps, LayerPart};
 use super::targets::GraphTarget;
-use crate::base::{Cell, Result, memory};
 use crate::circuit::graph::{Edge, Graph, Node, Part};
-use crate::err;
-use crate::model::Model;
-use crate::model::site::{Site, SiteKind};
+use crate::common::*;
 use crate::sae::Transcoders;
 use crate::sae::transcoders::Reads;
-use crate::tensor::{Device, Tensor};
 
 crate::options! {
     /// Shares of an attribution graph that pruning keeps.

@@ -2,6 +2,8 @@
 //! circuit-tracer). With A the matrix of absolute edges whose rows are divided by their sums, and w the weights of the
 //! targets, it is w (A + A^2 + ..).
 
+use crate::base::order;
+
 /// The smallest sum that a row is divided by.
 const LEAST: f64 = 1e-10;
 
@@ -106,12 +108,10 @@ pub fn threshold(scores: &[f64], share: f64) -> f64 {
 /// Returns for each node the share in all influence of the nodes from the most influential one to itself: small for
 /// important nodes.
 pub fn cumulative(influence: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..influence.len()).collect();
-    order.sort_by(|a, b| influence[*b].total_cmp(&influence[*a]));
     let total: f64 = influence.iter().sum();
     let mut shares = vec![0.0; influence.len()];
     let mut reached = 0.0;
-    for node in order {
+    for node in order::descending(influence) {
         reached += influence[node];
         shares[node] = reached / total;
     }

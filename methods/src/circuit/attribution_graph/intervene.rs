@@ -9,18 +9,12 @@ use super::frozen::{self, recorded};
 use super::layer_writes::{ActiveFeature, reading};
 use super::mixing::Patterns;
 use super::steps::LayerPart;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::cache::Cache;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::lorsa::{Attended, Lorsa};
 use crate::sae::transcoders::{Reads, Writes};
-use crate::tensor::{DType, Tensor, floats};
 
 crate::choices! {
     /// Parts of a run that keep their values when features are changed.

@@ -7,16 +7,12 @@ use std::ops::Range;
 
 use super::frozen::{FrozenNorm, recorded};
 use super::steps::LayerPart;
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::checks::first_nan;
-use crate::model::site::{Site, SiteKind};
 use crate::sae::lorsa::Lorsa;
 use crate::sae::transcoders::{DecoderRows, Reads, TranscoderLayer, Writes};
-use crate::tensor::{DType, Tensor, floats};
 
 /// Number of positions whose pre-activations are in memory together.
 const POSITIONS: usize = 256;

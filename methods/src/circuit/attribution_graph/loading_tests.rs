@@ -97,7 +97,7 @@ fn close(found: f64, expected: f64, size: f64, what: &str) {
 }
 
 /// Returns the size of what an edge is the sum of.
-fn size(one: &EdgeLoadings) -> f64 {
+pub fn size(one: &EdgeLoadings) -> f64 {
     one.parts.direct.abs() + one.parts.heads.iter().map(|head| head.alone.abs() + head.through.abs()).sum::<f64>()
 }
 

@@ -19,14 +19,10 @@ use super::prompt_run::PromptRun;
 use super::sources::GraphSources;
 use super::steps::LayerPart;
 use super::targets;
-use crate::base::{Cell, Result, Table, Task, memory};
 use crate::circuit::graph::{EdgeHeads, HeadLoading};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::sae::Transcoders;
-use crate::tensor::{Tensor, floats};
 
 /// An edge of an attribution graph, split by the heads that carry it.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +40,7 @@ impl EdgeLoadings {
     /// Tabulates the heads, those with the largest loadings first, and what passes none or several.
     pub fn table(&self, title: String, top: usize) -> Table {
         let mut order: Vec<&HeadLoading> = self.parts.heads.iter().collect();
-        order.sort_by(|a, b| b.through.abs().total_cmp(&a.through.abs()));
+        order::sort_descending(&mut order, |head| head.through.abs());
         let others = order.split_off(top.min(order.len()));
         let row = |name: String, alone: f64, through: Cell| vec![name.into(), alone.into(), through];
         let head = |one: &&HeadLoading| row(self.parts.name(one), one.alone, one.through.into());

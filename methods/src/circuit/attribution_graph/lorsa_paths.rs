@@ -11,10 +11,8 @@ use super::AttributionGraph;
 use super::layer_writes::ActiveFeature;
 use super::loadings::{EdgeLoadings, check_model};
 use super::steps::LayerPart;
-use crate::base::Result;
 use crate::circuit::graph::{EdgeHeads, HeadLoading};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 
 /// Splits what a node adds to another over all paths through heads that are nodes, by their places in the graph's order.
 pub fn path_loadings(model: &Model, graph: &AttributionGraph, from: usize, to: usize) -> Result<EdgeLoadings> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::intervene::{FeatureChange, Freeze, NodeChange, intervene};
-use super::loadings::{EdgeLoadings, head_loadings};
+use super::loading_tests::size;
+use super::loadings::head_loadings;
 use super::lorsa_paths::path_loadings;
 use super::scores::{EdgeScoreOptions, edge_scores};
 use super::sum_tests::{is_linear, made, made_lorsas, plain, random};
@@ -133,12 +134,6 @@ fn paths_through_heads_that_are_the_attention_are_the_edges_that_attention_carri
 /// Asserts that two sums of terms of a size are the same but for rounding.
 fn close(found: f64, expected: f64, size: f64, what: &str) {
     assert!((found - expected).abs() < 1e-4 * (1.0 + size + expected.abs()), "{what}: {found}, expected {expected}");
-}
-
-/// Returns the size of the terms that what a node adds to another is the sum of.
-fn size(one: &EdgeLoadings) -> f64 {
-    let heads = one.parts.heads.iter().map(|head| head.alone.abs() + head.through.abs());
-    one.parts.direct.abs() + heads.sum::<f64>()
 }
 
 #[test]

@@ -4,11 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::Decoder;
-use crate::model::site::SiteKind;
-use crate::tensor::{DType, Tensor};
 
 /// Bytes of the attention patterns of all layers up to which they are held. Patterns grow with the square of the tokens, and
 /// all else in a graph with the tokens: held patterns of longer prompts would soon be most of its memory (in Gemma 3 270M

@@ -1,11 +1,8 @@
 //! Treatment of a model's own MLPs in the graph of transcoder adapters, which write beside them: held, so that what an MLP writes
 //! is an error, or passed by relevance propagation, as in the graphs of Hu et al. 2026.
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::Decoder;
-use crate::model::site::{Site, SiteKind};
 use crate::sae::Transcoders;
 use crate::sae::transcoders::{Reads, Writes};
 

@@ -44,11 +44,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::task::{Bar, InterruptibleWork};
-use crate::base::{Kind, Result, Task, memory};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::tensor::{DType, Tensor};
+use crate::common::*;
 use backward::Backward;
 use frozen::FrozenModel;
 use mixing::Patterns;

@@ -5,10 +5,7 @@ use super::graph::AttributionGraph;
 use super::intervene::{FeatureChange, Freeze, InterventionRun, NodeChange, intervene};
 use super::mlps::MlpPaths;
 use super::steps::LayerPart;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
-use crate::model::Model;
-use crate::tensor::floats;
+use crate::common::*;
 
 /// The change of a target as a graph predicts it, and as it was measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,9 +100,9 @@ impl AttributionGraph {
 /// Returns a table of the predictions and what was measured.
 pub fn table(predictions: &[EffectPrediction]) -> Table {
     let row = |one: &EffectPrediction| vec![one.label.as_str().into(), one.predicted.into(), one.measured.into()];
-    Table {
-        title: "change of logits, less the mean over all tokens".into(),
-        columns: ["target", "predicted", "measured"].map(String::from).to_vec(),
-        rows: predictions.iter().map(row).collect::<Vec<Vec<Cell>>>(),
-    }
+    Table::new(
+        "change of logits, less the mean over all tokens",
+        ["target", "predicted", "measured"],
+        predictions.iter().map(row),
+    )
 }

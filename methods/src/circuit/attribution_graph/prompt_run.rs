@@ -9,14 +9,10 @@ use super::frozen::{self, FrozenBlock, FrozenModel, FrozenRun, recorded};
 use super::mixing::Patterns;
 use super::mlps::MlpPaths;
 use super::sources::{GraphSources, ReadSteps};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::cache::Cache;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::Tensor;
 
 /// A prompt's run: the frozen model, and what its parts write.
 pub struct PromptRun {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::influence::sum;
 use super::sources::{ContributionRow, GraphSources};
+use crate::base::order;
 
 /// The smallest sum that a row is divided by in the ranking, as in circuit-tracer.
 const LEAST: f64 = 1e-8;
@@ -38,7 +39,5 @@ pub fn by_influence(
             through(&mut influence, row, weight);
         }
     }
-    let mut order: Vec<usize> = (0..influence.len()).collect();
-    order.sort_by(|a, b| influence[*b].total_cmp(&influence[*a]));
-    order
+    order::descending(&influence)
 }

@@ -7,8 +7,7 @@ use super::backward::Backward;
 use super::frozen::{FrozenModel, FrozenNorm};
 use super::sources::{ContributionRow, GraphSources, ReadPosition};
 use super::steps::LayerPart;
-use crate::base::{Result, Task};
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// The multiplications of one matrix product, some hundredths of a second, after which Ctrl-C is checked.
 const PIECE: usize = 2_000_000_000;

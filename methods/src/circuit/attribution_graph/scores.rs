@@ -7,10 +7,9 @@ use std::collections::btree_map::Entry;
 use super::AttributionGraph;
 use super::dictionaries::GraphDictionaries;
 use super::loadings::EdgeLoadings;
-use crate::base::{Result, Task};
 use crate::circuit::graph::{EdgeScore, HeadLoading, ScorePair};
 use crate::circuit::qk::{QkDictionaries, QkFeatures, QkOptions, QkScore, qk};
-use crate::model::Model;
+use crate::common::*;
 
 crate::options! {
     /// Options of the scores of edges.

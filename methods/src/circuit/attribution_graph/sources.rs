@@ -7,11 +7,8 @@ use super::dictionaries::GraphDictionaries;
 use super::frozen::{FrozenBlock, FrozenNorm, FrozenRun, recorded};
 use super::layer_writes::{ActiveFeature, Layer, LayerWrites, Writer, reading, target};
 use super::steps::{GraphSteps, LayerPart};
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::model::cache::Cache;
-use crate::model::site::{Site, SiteKind};
-use crate::tensor::Tensor;
 
 /// A place where something is read: the input of the features of a step, or, for the step after the last one, the
 /// residual stream that is unembedded.

@@ -1,11 +1,8 @@
 //! Targets of an attribution graph: logits, differences of two, or directions after the final norm, all at the last
 //! position.
 
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::options::{Plain, Setting};
-use crate::tensor::Tensor;
 use crate::tokenizer::tokens::TokenName;
 
 use super::AttributionGraphOptions;
@@ -139,7 +136,7 @@ pub fn readings(model: &Model, targets: &[GraphTarget]) -> Result<Tensor> {
 /// Returns the likeliest tokens, as many as reach the probability together, and no more than the options allow.
 fn likeliest(chances: &[f64], options: &AttributionGraphOptions) -> Vec<u32> {
     let mut order: Vec<u32> = (0..chances.len() as u32).collect();
-    order.sort_by(|a, b| chances[*b as usize].total_cmp(&chances[*a as usize]));
+    order::sort_descending(&mut order, |token| chances[*token as usize]);
     order.truncate(options.logits);
     let mut reached = 0.0;
     let count = order.iter().position(|token| {

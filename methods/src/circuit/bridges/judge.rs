@@ -3,16 +3,10 @@
 use super::Bridges;
 use super::loss::Lesson;
 use super::sites::{read_differently, streams};
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::{Text, harvest};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::site::Site;
 use crate::sae::metrics::{EvaluationText, JudgedRowsOptions};
 use crate::sae::text_rows::{ActivationSums, CONTEXT, in_batches, rows_of, weights};
-use crate::tensor::{Tensor, floats};
 
 crate::options! {
     /// Part of a text that bridges are judged on.

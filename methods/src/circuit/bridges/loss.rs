@@ -14,15 +14,11 @@ use std::ops::Range;
 use super::options::BridgeLoss;
 use super::sites::{StreamedPass, logits_from, streams};
 use super::{TENSORS, dictionary};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::site::Site;
+use crate::common::*;
 use crate::model::weights::Weights;
 use crate::sae::{About, Sae};
 use crate::tensor::derivative::value_and_gradients;
-use crate::tensor::{Tensor, float, normalise};
+use crate::tensor::{float, normalise};
 use crate::training::LossRecord;
 
 /// Added to a variance, which is 0 where a stream is the same at all tokens.

@@ -21,12 +21,8 @@ pub use judge::BridgeJudgeOptions;
 pub use loss::StepLosses;
 pub use options::{BridgeLoss, BridgeOptions};
 
-use crate::base::Result;
-use crate::err;
-use crate::model::Model;
-use crate::model::site::Site;
+use crate::common::*;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::tensor::Tensor;
 
 /// Names of a bridge's tensors in a checkpoint.
 const TENSORS: [&str; 4] = ["encoder", "encoder_bias", "decoder", "decoder_bias"];

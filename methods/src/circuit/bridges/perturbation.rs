@@ -9,17 +9,12 @@
 //! with the ratio of the means of r over the tokens of both prompts.
 
 use super::Bridges;
-use crate::base::{Result, Task};
 use crate::circuit::channels::gains;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::{Config, NormKind};
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::{NAME_ONE, Place, Site, SiteKind, one_site};
+use crate::model::site::{NAME_ONE, one_site};
+use crate::tensor::dtype;
 use crate::tensor::matmul::outer;
-use crate::tensor::{DType, Tensor, dtype, floats};
 
 impl Bridges {
     /// Computes what to add to what the dense model reads at a site, `[pos, d_model]`, for one channel of what the sparse model

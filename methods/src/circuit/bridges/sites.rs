@@ -1,15 +1,10 @@
 //! The sites that bridges join, and passes that begin at one of them.
 
-use crate::base::{Error, Result, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits};
+use crate::model::decoder::Logits;
 use crate::model::hooks::NoHooks;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::dtype;
 
 /// Name of what these functions do, for an error.
 const WHAT: &str = "a bridge";

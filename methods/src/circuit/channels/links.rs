@@ -4,12 +4,9 @@
 //! read from it by all later layers, times the weight of their norm. A query and a key of one head meet in its scores.
 
 use super::sites::Channels;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::Decoder;
-use crate::model::site::{Site, SiteKind};
 use crate::model::weights::{Block, Linear, Norm};
-use crate::tensor::{DType, Tensor, floats};
 
 /// A link between two channels, by their numbers among those that are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -22,15 +22,11 @@ use std::collections::BTreeSet;
 
 use super::edges::EdgeAblation;
 use super::graph::{Edge, Graph, Node, Part};
-use crate::base::{Cell, Kind, Result, Task};
+use crate::common::*;
 use crate::data::pairs::tokens::TokenPair;
-use crate::err;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
-use crate::model::site::SiteKind;
 use crate::tensor::derivative::value_and_gradients;
 use crate::tensor::elementwise::sigmoid;
-use crate::tensor::{DType, Tensor, floats};
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 use sites::Channels;
 
@@ -88,7 +84,8 @@ pub fn node_pruning(model: &Model, pairs: &[TokenPair], options: &NodePruningOpt
     if is_whole {
         is_whole = pruning.eliminate(task)?;
     }
-    let effects = pruning.effects(task)?;
+    // Each takes a pass, and an interruption can leave all channels of the model.
+    let effects = if is_whole { pruning.effects(task)? } else { vec![None; pruning.best.size] };
     let mut graph = drawn(model, &runs.channels, &pruning.best.kept, &effects, &answers(pairs))?;
     let size = pruning.best.size;
     let loss = pruning.best.loss;
@@ -159,7 +156,7 @@ impl Pruning<'_> {
     fn eliminate(&mut self, task: &Task) -> Result<bool> {
         let parameters = floats(&self.parameters()?)?;
         let mut order: Vec<usize> = (0..parameters.len()).filter(|number| self.best.kept[*number]).collect();
-        order.sort_by(|a, b| parameters[*a].total_cmp(&parameters[*b]));
+        order::sort_ascending(&mut order, |number| parameters[*number]);
         let bar = task.begin("leaving out channels", Some(order.len() as u64));
         let piece = task.piece();
         let mut made = 0;
@@ -189,12 +186,12 @@ impl Pruning<'_> {
     }
 
     /// Returns how much the loss rises without each kept channel, in their order.
-    fn effects(&self, task: &Task) -> Result<Vec<f64>> {
+    fn effects(&self, task: &Task) -> Result<Vec<Option<f64>>> {
         let mut effects = Vec::new();
         for number in numbers(&self.best.kept) {
             let mut kept = self.best.kept.clone();
             kept[number] = false;
-            effects.push(self.runs.loss_with(&kept, task)? - self.best.loss);
+            effects.push(Some(self.runs.loss_with(&kept, task)? - self.best.loss));
         }
         Ok(effects)
     }
@@ -218,7 +215,7 @@ fn answers(pairs: &[TokenPair]) -> Vec<u32> {
 }
 
 /// Builds the graph of the kept channels, and of the tokens whose logits they write.
-fn drawn(model: &Model, channels: &Channels, kept: &[bool], effects: &[f64], tokens: &[u32]) -> Result<Graph> {
+fn drawn(model: &Model, channels: &Channels, kept: &[bool], effects: &[Option<f64>], tokens: &[u32]) -> Result<Graph> {
     let decoder = &model.decoder;
     let kept = numbers(kept);
     let found = links::links(decoder, channels, &kept, tokens)?;
@@ -228,7 +225,7 @@ fn drawn(model: &Model, channels: &Channels, kept: &[bool], effects: &[f64], tok
     let mut nodes = Vec::new();
     for (number, effect) in kept.iter().zip(effects) {
         let meaning = meaning(model, channels, *number)?;
-        nodes.push(Node { effect: Some(*effect), meaning, ..channels.node(*number) });
+        nodes.push(Node { effect: *effect, meaning, ..channels.node(*number) });
     }
     for token in tokens {
         let meaning = match &model.tokenizer {
@@ -261,7 +258,7 @@ fn meaning(model: &Model, channels: &Channels, number: usize) -> Result<Option<S
             let column = model.decoder.weights().embed.tensor()?.narrow(1, channel, 1)?.to_dtype(DType::F32)?;
             let weights = floats(&column)?;
             let mut order: Vec<usize> = (0..weights.len()).filter(|token| weights[*token] != 0.0).collect();
-            order.sort_by(|a, b| weights[*b].abs().total_cmp(&weights[*a].abs()));
+            order::sort_descending(&mut order, |token| weights[*token].abs());
             let mut words = Vec::new();
             for token in order.into_iter().take(LISTED) {
                 words.push(format!("{:?} {:+.2}", tokenizer.text_of(token as u32)?, weights[token]));

@@ -4,20 +4,14 @@
 //! has at the position in the run of the pair's other prompt.
 
 use super::sites::Channels;
-use crate::base::{Result, Task};
 use crate::circuit::ablations::{Ablations, NodeAblations, no_number};
 use crate::circuit::edges::EdgeAblation;
 use crate::circuit::graph::{Graph, Node, Part};
+use crate::common::*;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::err;
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::Model;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, Hooks};
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site};
 use crate::tensor::elementwise::softplus;
-use crate::tensor::{DType, Tensor, floats};
 
 /// The number of pairs in one pass.
 const AT_ONCE: usize = 64;

@@ -3,12 +3,9 @@
 //! Weights write to the residual stream (embeddings, outputs of attention and MLPs), read it (inputs of attention, of MLPs
 //! and of the unembedding), and write queries, keys, values and neurons, as in Gao et al. 2025, section 2.2.
 
-use crate::base::Result;
 use crate::circuit::graph::{Node, Part};
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::Decoder;
-use crate::model::site::{Site, SiteKind};
 
 /// The kinds of sites that have channels, in the order of the computation.
 const KINDS: [SiteKind; 10] = [

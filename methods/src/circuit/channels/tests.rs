@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kit::far;
+use kit::{assert_near, far};
 
 use super::*;
 use crate::circuit::ablations::Ablations;
@@ -59,13 +59,6 @@ fn differences(model: &Model) -> Vec<f64> {
     pairs().iter().map(of).collect()
 }
 
-fn near(found: &[f64], wanted: &[f64]) {
-    assert_eq!(found.len(), wanted.len());
-    for (found, wanted) in found.iter().zip(wanted) {
-        assert!((found - wanted).abs() < 1e-5, "{found} and not {wanted}");
-    }
-}
-
 #[test]
 fn all_channels_are_the_model_and_its_loss_is_that_of_two_answers() {
     let model = model(Config { kv_heads: 4, ..config() });
@@ -73,13 +66,13 @@ fn all_channels_are_the_model_and_its_loss_is_that_of_two_answers() {
     for ablation in [EdgeAblation::Mean, EdgeAblation::Zero, EdgeAblation::Corrupt] {
         let runs = ChannelRuns::new(&model, &pairs(), Measure::LogitDiff, ablation, &task).unwrap();
         let all = vec![true; runs.units()];
-        near(&runs.values(&all, &task).unwrap(), &differences(&model));
+        assert_near(runs.values(&all, &task).unwrap(), differences(&model), 1e-5);
         let corrupt: Vec<TokenPair> = pairs().into_iter().map(|one| pair(&one.corrupt, &one.clean)).collect();
         let turned = ChannelRuns::new(&model, &corrupt, Measure::LogitDiff, ablation, &task).unwrap();
         let of_corrupt = turned.values(&all, &task).unwrap();
         let losses =
             differences(&model).into_iter().chain(of_corrupt.into_iter().map(|d| -d)).map(|d| (1.0 + (-d).exp()).ln());
-        near(&[runs.loss_with(&all, &task).unwrap()], &[losses.sum::<f64>() / 6.0]);
+        assert_near(runs.loss_with(&all, &task).unwrap(), losses.sum::<f64>() / 6.0, 1e-5);
     }
 }
 
@@ -103,7 +96,7 @@ fn a_channel_at_zero_is_one_whose_weights_are_zero() {
         let changed = with_zeros(&plain, |name, row, column| {
             (name == weight || name == is_gate) && channel == if is_row { row } else { column }
         });
-        near(&found, &differences(&changed));
+        assert_near(&found, differences(&changed), 1e-5);
         assert!(found.iter().zip(differences(&plain)).any(|(found, whole)| (found - whole).abs() > 1e-6), "{site}");
     }
 }
@@ -119,7 +112,7 @@ fn channels_at_the_mean_are_held_and_other_prompts_change_nothing_where_all_are_
     let none = patched.values(&vec![false; patched.units()], &task).unwrap();
     let corrupt: Vec<TokenPair> = pairs().into_iter().map(|one| pair(&one.corrupt, &one.clean)).collect();
     let turned = ChannelRuns::new(&model, &corrupt, Measure::LogitDiff, EdgeAblation::Zero, &task).unwrap();
-    near(&none, &turned.values(&vec![true; turned.units()], &task).unwrap());
+    assert_near(&none, turned.values(&vec![true; turned.units()], &task).unwrap(), 1e-5);
 }
 
 #[test]
@@ -176,6 +169,12 @@ fn pruning_keeps_the_loss_with_few_channels_and_the_graph_says_which() {
     assert_eq!(effects.len(), size);
     assert!(effects.iter().all(|effect| loss + effect > options.loss));
     assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
+    // An interruption leaves the channels so far, without a pass for the effect of each.
+    let ending = Task::default();
+    ending.end_early(&[Some(1)]);
+    let graph = node_pruning(&model, &own, &options, &ending).unwrap();
+    assert!(!graph.is_whole && graph.nodes.len() > size);
+    assert!(graph.nodes.iter().all(|node| node.effect.is_none()));
 }
 
 #[test]
@@ -227,7 +226,7 @@ fn a_loss_with_masks_and_its_gradient_are_those_of_the_authors_code() {
         runs.loss(&masks, &task)
     };
     let found = value_and_gradients(&mut loss, &[parameters], &task).unwrap();
-    near(&[found.value], &floats(&made["pruning.loss"]).unwrap());
+    assert_near([found.value], floats(&made["pruning.loss"]).unwrap(), 1e-5);
     let mut compared = 0;
     for one in &runs.channels.sites {
         let Some(wanted) = made.get(&format!("pruning.gradient.{}", one.site)) else { continue };

@@ -28,11 +28,10 @@ use rand_chacha::ChaCha8Rng;
 use super::edges::eap_file::model_sizes;
 use super::edges::{Wiring, sites};
 use super::graph::{Edge, Graph, Node, Part, Port};
+use crate::base::names;
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory, names};
+use crate::common::*;
 use crate::data::pairs::Pair;
-use crate::err;
-use crate::model::Model;
 use plan::WeightPlan;
 
 /// A sender, a receiver, and which input of a head receives.

@@ -7,16 +7,13 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 
 use super::Algorithm;
-use crate::base::Result;
+use crate::bail;
 use crate::base::random::stream;
 use crate::checkpoint::family;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::config::{Activation, Config, Positions};
-use crate::model::decoder::Decoder;
 use crate::model::weights::{Attention, Block, Linear, Mlp, Weights};
-use crate::tensor::{DType, Device, Tensor};
 use crate::tokenizer::Tokenizer;
-use crate::{bail, err};
 
 /// The margin, about, by which attention scores of what a head attends to exceed others: all else gets e^-30.
 pub const HARD: f64 = 30.0;

@@ -3,10 +3,9 @@
 use super::names::{numbers, sender};
 use super::runs::EdgeRuns;
 use super::wiring::{Receiver, Sender};
-use crate::base::{Result, Task};
 use crate::circuit::ablations::{Ablations, NodeAblations};
 use crate::circuit::graph::{Graph, Node};
-use crate::err;
+use crate::common::*;
 
 impl Ablations for EdgeRuns<'_> {
     fn units(&self) -> usize {

@@ -5,7 +5,8 @@
 //! edges cost nothing. All senders of a receiver come before it, so what they write stays that of the clean run, and
 //! only what comes after the receiver is recomputed. And the edges of one receiver are tried together: each in a run
 //! without those before it that are expected to be removed, which is the run that counts as long as the expectation was
-//! right.
+//! right. What is expected of an edge is what became of most edges of its sender, and after a wrong guess what the runs
+//! that followed it show.
 
 use super::exact::moving;
 use super::names::graph_of;
@@ -134,7 +135,7 @@ pub fn search(
     task: &Task,
 ) -> Result<(Vec<EdgeTrial>, bool)> {
     // The loss is the metric where less is better, and the negative of all others.
-    let is_loss = matches!(measure, Measure::Kl(_) | Measure::Loss | Measure::Rank);
+    let is_loss = matches!(measure, Measure::Kl(_) | Measure::MeanKl(_) | Measure::Loss | Measure::Rank);
     let sign = if is_loss { 1.0 } else { -1.0 };
     let mut search = AcdcSearch {
         runs,
@@ -144,6 +145,7 @@ pub fn search(
         kept: runs.begun(),
         loss: sign * runs.clean(),
         at_once: FIRST,
+        leaning: vec![0; runs.wiring.senders.len()],
         trials: Vec::new(),
         made: 0,
         piece: task.piece(),
@@ -162,7 +164,7 @@ pub fn search(
     Ok((search.trials, is_whole))
 }
 
-/// The number of edges that are tried together: at first, at least and at most.
+/// The number of edges that are tried together where nothing is known of them: at first, at least and at most.
 const FIRST: usize = 8;
 const FEWEST: usize = 4;
 const MOST: usize = 64;
@@ -177,6 +179,8 @@ struct AcdcSearch<'s, 'a> {
     /// The loss with the edges that are kept so far.
     loss: f64,
     at_once: usize,
+    /// The number of edges of each sender that were kept, less that of those that were removed.
+    leaning: Vec<i32>,
     trials: Vec<EdgeTrial>,
     /// The number of joint trials so far.
     made: u64,
@@ -193,14 +197,16 @@ impl AcdcSearch<'_, '_> {
         let order: Vec<usize> = wiring.before(receiver).rev().filter(begun).collect();
         let counts = |sender: &usize| extent != Extent::Nowhere && is_moving[*sender];
         // Whether each is expected to go: most do.
-        let mut expected = vec![true; order.len()];
+        let mut expected: Vec<bool> = order.iter().map(|sender| self.leaning[*sender] <= 0).collect();
         let mut gone = Vec::new();
         let mut at = 0;
+        // The number of edges of which runs have shown what to expect.
+        let mut shown = 0;
         while at < order.len() {
-            let some: Vec<usize> =
-                (at..order.len()).filter(|place| counts(&order[*place])).take(self.at_once).collect();
+            let at_once = if shown > 0 { shown.max(FEWEST) } else { self.at_once };
+            let some: Vec<usize> = (at..order.len()).filter(|place| counts(&order[*place])).take(at_once).collect();
             let end = match some.last() {
-                Some(last) if some.len() == self.at_once => last + 1,
+                Some(last) if some.len() == at_once => last + 1,
                 _ => order.len(),
             };
             self.piece.check(self.made)?;
@@ -208,8 +214,10 @@ impl AcdcSearch<'_, '_> {
             self.made += 1;
             let mut tried = 0;
             let mut is_right = true;
+            let mut before = self.loss;
             while at < end && is_right {
                 let sender = order[at];
+                before = self.loss;
                 let loss = if counts(&sender) { losses[tried] } else { self.loss };
                 let gain = loss - self.loss;
                 let goes = gain < self.threshold;
@@ -221,17 +229,21 @@ impl AcdcSearch<'_, '_> {
                     self.loss = loss;
                 }
                 if counts(&sender) {
+                    self.leaning[sender] += if goes { -1 } else { 1 };
                     is_right = goes == expected[at];
                     tried += 1;
                 }
                 at += 1;
             }
-            if is_right {
-                self.at_once = (2 * self.at_once).min(MOST);
-            } else {
-                self.at_once = (self.at_once / 2).max(FEWEST);
+            if shown == 0 {
+                self.at_once = if is_right { (2 * self.at_once).min(MOST) } else { (self.at_once / 2).max(FEWEST) };
+            }
+            shown = some.len() - tried;
+            if !is_right && shown > 0 {
                 // The runs after the wrong guess show what to expect, though not the result.
-                let mut before = losses[tried - 1];
+                if expected[some[tried - 1]] {
+                    before = losses[tried - 1];
+                }
                 for (place, loss) in some.iter().zip(&losses).skip(tried) {
                     let went = expected[*place];
                     expected[*place] = loss - before < self.threshold;

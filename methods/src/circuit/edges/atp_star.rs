@@ -17,13 +17,10 @@ use super::exact::moving;
 use super::slopes::{EdgeGradients, RunGradients, wide};
 use super::texts::{alone, first_order, stream_of};
 use super::wiring::{Receiver, Wiring};
-use crate::base::{Result, Task};
 use crate::circuit::Port;
-use crate::err;
+use crate::common::*;
 use crate::intervene::metric::MetricPlan;
-use crate::model::decoder::{Decoder, TextColumns};
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{Tensor, floats};
+use crate::model::decoder::TextColumns;
 use kernels::Gap;
 
 /// The passes of a group of pairs.

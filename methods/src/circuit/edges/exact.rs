@@ -4,11 +4,9 @@ use super::propagation::{Push, Start};
 use super::runs::EdgeRuns;
 use super::texts::EdgeTexts;
 use super::{EdgeAblation, Scores, check_values, completed};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
-use crate::tensor::{Tensor, floats};
 
 /// Computes the change that cutting each edge alone makes, as a mean over pairs.
 pub fn scores(

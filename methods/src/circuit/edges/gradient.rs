@@ -15,15 +15,11 @@ use super::texts::{CutValues, all_written, first_order, output_site, outputs, st
 use super::wiring::{Receiver, Wiring};
 use super::{EdgeMethod, EdgeOptions, SHARE, Scores, completed, groups};
 use crate::base::bootstrap::intervals;
-use crate::base::{Result, Task};
 use crate::circuit::Port;
+use crate::common::*;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::err;
 use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::Model;
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{Tensor, floats};
 
 /// Scores all edges; an interrupted search has scores over the groups of pairs that were read.
 pub fn scores(

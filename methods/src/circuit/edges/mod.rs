@@ -154,7 +154,8 @@ fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
             .hint("method: \"exact\" needs none")
             .about("method"));
     }
-    if matches!(options.method, EdgeMethod::Eap | EdgeMethod::AtpStar) && matches!(measure, Measure::Kl(Prompt::Clean))
+    if matches!(options.method, EdgeMethod::Eap | EdgeMethod::AtpStar)
+        && matches!(measure, Measure::Kl(Prompt::Clean) | Measure::MeanKl(Prompt::Clean))
     {
         return Err(err!(
             Argument,

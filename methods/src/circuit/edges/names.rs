@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::wiring::{Receiver, Sender, Wiring};
-use crate::base::Result;
 use crate::circuit::Port;
 use crate::circuit::graph::{Edge, Graph, Node, Part};
-use crate::err;
+use crate::common::*;
 
 /// Builds a graph of some edges with their effects, and the nodes that they lead between.
 pub fn graph_of(wiring: &Wiring, edges: impl Iterator<Item = (usize, f64)>) -> Graph {

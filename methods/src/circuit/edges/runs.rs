@@ -6,14 +6,12 @@ use super::propagation::Start;
 use super::texts::{CutValues, EdgeTexts, Means};
 use super::wiring::Wiring;
 use super::{EdgeAblation, SHARE, check, check_values, groups};
-use crate::base::{Result, Task, memory};
 use crate::circuit::ablations::{Ablations, naming_weights};
 use crate::circuit::graph::Graph;
+use crate::common::*;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::Model;
-use crate::model::decoder::Decoder;
 
 /// Runs of all pairs with edges cut.
 pub struct EdgeRuns<'a> {

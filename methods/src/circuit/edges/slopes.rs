@@ -8,16 +8,13 @@ use std::rc::Rc;
 use super::check_values;
 use super::texts::{head_sums, output_site, port_site, stream_of};
 use super::wiring::{Receiver, Wiring};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::pairs::tokens::Prompt;
-use crate::err;
 use crate::intervene::grid::{PairGroup, dropping};
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::cache::Cache;
-use crate::model::decoder::{Decoder, Logits};
+use crate::model::decoder::Logits;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Tensor, floats};
 
 /// A hook that keeps the activation at a site, or replaces it with one that passes no gradient.
 struct NotingHook {

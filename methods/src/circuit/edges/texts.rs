@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use super::propagation::combined;
 use super::wiring::{Extent, Receiver, Sender, Wiring};
-use crate::base::{Result, Task};
 use crate::circuit::Port;
-use crate::err;
+use crate::common::*;
 use crate::intervene::metric::MetricPlan;
 use crate::model::cache::{Cache, Recorder};
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::Chain;
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{Tensor, floats};
 use kernels::Gap;
 
 /// A run, with everything that its receivers read and its senders write.

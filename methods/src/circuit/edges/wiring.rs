@@ -8,9 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::Result;
 use crate::circuit::Port;
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Config, Order, QkNorm};
 
 /// Nodes that write to the residual stream.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::graph::{Graph, Units};
 use crate::circuit::shared::correlation;
-use crate::err;
+use crate::common::*;
 
 /// Nodes, or edges, that two circuits have.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -9,14 +9,13 @@ use super::random::UnitClasses;
 use super::share::{EndMetrics, Share, mean, measured};
 use crate::base::bootstrap::intervals;
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::Ablations;
 use crate::circuit::check_draws;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::graph::{Graph, Units};
 use crate::circuit::program::{ProgramOptions, ilp};
 use crate::circuit::subgraph::{SubgraphOptions, TopOptions, greedy, top};
-use crate::err;
+use crate::common::*;
 
 /// The shares at which circuits are compared in MIB.
 const SHARES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];

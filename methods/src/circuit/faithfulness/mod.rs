@@ -32,7 +32,7 @@ use super::ablations::Ablations;
 use super::graph::{Graph, Units};
 use crate::base::counts::count;
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, order};
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ pub fn judge(graph: &Graph, runs: &dyn Ablations, options: &PairJudgeOptions, ta
             left_out.extend(share.map(|share| LeftOut { unit, change: whole - share }));
         }
     }
-    left_out.sort_by(|a, b| a.change.abs().total_cmp(&b.change.abs()));
+    order::sort_ascending(&mut left_out, |one| one.change.abs());
     Ok(PairJudgement {
         title: format!("{}, judged on {} pairs", graph.title, ends.pairs()),
         pairs: ends.pairs(),
@@ -136,7 +136,7 @@ fn singles(graph: &Graph, most: usize) -> Vec<(String, usize)> {
             units.map(|(i, node)| (node.name(), node.effect.unwrap_or(0.0).abs(), i)).collect()
         }
     };
-    all.sort_by(|a, b| a.1.total_cmp(&b.1));
+    order::sort_ascending(&mut all, |(_, effect, _)| *effect);
     all.truncate(most);
     all.into_iter().map(|(name, _, place)| (name, place)).collect()
 }

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Cell, Result, Table};
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::edges::Wiring;
 use crate::circuit::graph::{Graph, Units};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 
 /// The curve and the areas under it. Units are all those of a model, so the areas are counts and no estimates.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +75,7 @@ pub fn roc(circuit: &Graph, truth: &Graph, units: usize) -> Result<Roc> {
     }
     // The largest score first; the units without one are the last group.
     let mut ranked: Vec<(f64, bool)> = scores.iter().map(|(name, score)| (*score, wanted.contains(name))).collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    order::sort_descending(&mut ranked, |(score, _)| *score);
     let truth_count = wanted.len();
     let others_count = units - wanted.len();
     let found = ranked.iter().filter(|(_, is_true)| *is_true).count();

@@ -1,9 +1,8 @@
 //! A metric as a share of the difference between everything and nothing, with its interval.
 
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Result, Task};
 use crate::circuit::ablations::{Ablations, no_number};
-use crate::err;
+use crate::common::*;
 
 /// The share of the larger end below which two ends count as equal: rounding in f32 alone makes such differences.
 const SAME: f64 = 1e-6;

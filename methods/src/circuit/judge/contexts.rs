@@ -6,15 +6,11 @@ use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::JudgeOptions;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
+use crate::common::*;
 use crate::data::{Text, pack};
-use crate::err;
 use crate::features::feature::tokenizer;
 use crate::features::survey::Tally;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::tokenizer::labels::Column;
 
 /// Maximum number of positions in a row where none of the tokens is due, and in unrelated rows.

@@ -19,16 +19,14 @@ mod tests;
 
 use super::{CONTEXT, Circuit, check_draws, row_length};
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::{Stage, check_stream_alone};
+use crate::common::*;
 use crate::data::{Text, harvest, pack};
-use crate::err;
 use crate::features::feature::check_feature;
 use crate::features::survey::KeptPositions;
 use crate::features::tokens::token_ids;
 use crate::features::{Survey, TokenPattern};
-use crate::model::Model;
 use contexts::{ACTIVE, Contexts, JudgedFeature, TextRows};
 use random::Pool;
 use runs::JudgedRuns;

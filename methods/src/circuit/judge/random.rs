@@ -5,7 +5,7 @@ use rand::seq::index;
 
 use super::runs::JudgedRuns;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, order};
 
 /// The number of features with the nearest sums of activations from which a match is drawn.
 const NEAREST: usize = 10;
@@ -99,7 +99,7 @@ impl LevelFeatures {
         let free = |sums: &[f64]| {
             let features = (0..fired.len()).filter(|feature| fired[*feature] && !kept.contains(feature));
             let mut free: FeatureSums = features.map(|feature| (feature, sums[feature])).collect();
-            free.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+            order::sort_ascending(&mut free, |(_, sum)| *sum);
             free
         };
         let sums = |sums: &[f64]| kept.iter().map(|feature| (*feature, sums[*feature])).collect();

@@ -5,17 +5,13 @@ use std::ops::Range;
 use super::change::{LevelChange, codes_of};
 use super::contexts::{Contexts, MeasureGroup, MeasuredBatch};
 use crate::base::task::Bar;
-use crate::base::{Result, Task, parallel};
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
-use crate::err;
+use crate::common::*;
 use crate::features::chance::together;
 use crate::features::{Survey, Tally};
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::decoder::{BegunTexts, Past};
-use crate::model::run::Ask;
 use crate::sae::SparseCodes;
-use crate::tensor::{Tensor, floats, normalise};
+use crate::tensor::normalise;
 
 /// The largest number of rows of a batch that are changed together, whose changes begin at about the same column.
 const TOGETHER: usize = 32;

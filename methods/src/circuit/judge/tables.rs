@@ -7,7 +7,7 @@ use super::contexts::{ACTIVE, MeasuredSpot, OF_ROW};
 use super::figures::{Figure, MeasuredRows};
 use super::runs::{JudgedRuns, RunMeasure, RunValues};
 use super::sets::{AblatedSet, KeptAlone, Sets};
-use crate::base::{Cell, Table, parallel};
+use crate::base::{Cell, Table, order, parallel};
 use crate::tokenizer::labels::ColumnKind;
 
 /// The share of the clean value below which the difference to explain is rounding error.
@@ -193,7 +193,7 @@ impl<'a> Evaluation<'a> {
         };
         let mut found = parallel::of_each(&self.sets.nodes, &|node| (node, figures(node)));
         let size = |kl: &Option<Figure>| kl.map_or(0.0, |figure| figure.value);
-        found.sort_by(|(_, a), (_, b)| size(&b.0).total_cmp(&size(&a.0)));
+        order::sort_descending(&mut found, |(_, (kl, ..))| size(kl));
         let rows = found.into_iter().map(|(node, (kl, due, touched))| {
             let mut row: Vec<Cell> = vec![node.name.as_str().into()];
             row.extend(Figure::cells(kl));

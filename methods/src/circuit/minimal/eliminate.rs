@@ -7,8 +7,8 @@
 //! derivative: a unit that helps in one row and hurts in another is not idle, and many units that hurt a little,
 //! ablated together, take the model away from where it works.
 
-use super::ranks::ascending;
 use super::{KeptUnits, MinimalSearch, shares_of};
+use crate::base::order::ascending;
 use crate::base::{Kind, Result, Task};
 
 impl MinimalSearch<'_> {

@@ -7,12 +7,10 @@
 //! and falls while more is.
 
 use super::MinimalSearch;
-use super::ranks::ascending;
-use crate::base::{Result, Task};
+use crate::base::order::ascending;
 use crate::circuit::Ablations;
-use crate::err;
+use crate::common::*;
 use crate::tensor::derivative::ValueAndGradients;
-use crate::tensor::{DType, Device, Tensor, floats};
 use crate::training::descent::{Descent, DescentOptions, DescentRule, ParameterRanges};
 
 /// The initial multiplier, as a share of the number of units.

@@ -17,12 +17,10 @@ mod tests;
 
 use super::sparse_features::{EffectMethod, FeatureAblations, NodeAblation, SparseFeatureOptions};
 use super::{Ablations, CONTEXT, Circuit, row_length};
-use crate::base::{Cell, Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::features::TokenPattern;
 use crate::features::tokens::token_ids;
-use crate::model::Model;
 use crate::model::gradient_rules::GradientOptions;
 use crate::options::OptionGroup;
 use crate::sae::Sae;
@@ -199,6 +197,6 @@ impl<'a> MinimalSearch<'a> {
     fn ranked(&self, method: EffectMethod, task: &Task) -> Result<Vec<usize>> {
         let options = SparseFeatureOptions { method, edges: false, ..SparseFeatureOptions::default() };
         // What lowers P most where it is ablated comes first.
-        Ok(ranks::ascending(&self.ablations.effects(&options, task)?))
+        Ok(order::ascending(&self.ablations.effects(&options, task)?))
     }
 }

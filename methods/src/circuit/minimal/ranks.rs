@@ -1,14 +1,7 @@
-//! Units in the order of a score, and the number of first ones that keep a share.
+//! The number of first units, in the order of a score, that keep a share.
 
 use super::{KeptUnits, MinimalSearch};
 use crate::base::{Result, Task};
-
-/// Returns the numbers of scores from the lowest to the highest, of equals the first.
-pub fn ascending(scores: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
-    order
-}
 
 impl MinimalSearch<'_> {
     /// Finds the least number of first units that keeps a share, by bisection: it is the least where more units keep

@@ -3,17 +3,15 @@
 
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::faithfulness::UnitClasses;
 use crate::circuit::graph::Part;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::circuit::sufficiency::range;
 use crate::circuit::{Ablations, CONTEXT, Circuit, check_draws, row_length};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::features::TokenPattern;
 use crate::features::tokens::token_ids;
-use crate::model::Model;
 
 crate::options! {
     /// Options of judging circuits by the share that they keep.

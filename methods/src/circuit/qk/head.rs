@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 
 use super::lorsas::ReadingLorsa;
 use super::rows::Rows;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::cache::Cache;
-use crate::model::site::Place;
 use kernels::Reach;
 
 /// A head that looks from a query to keys.

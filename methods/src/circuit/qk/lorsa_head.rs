@@ -5,14 +5,10 @@ use std::collections::BTreeMap;
 use super::head::{ScoredHead, key_of_largest};
 use super::lorsas::ReadingLorsa;
 use super::rows::Rows;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::cache::Cache;
 use crate::model::config::NormKind;
-use crate::model::site::{Site, SiteKind};
 use crate::sae::lorsa::{GroupMap, Lorsa};
-use crate::tensor::Tensor;
 use kernels::Reach;
 
 pub struct LorsaHead {

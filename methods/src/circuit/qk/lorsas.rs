@@ -2,14 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Result, Task};
 use crate::circuit::attribution_graph::layer_writes::lorsa_codes;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
+use crate::common::*;
 use crate::sae::lorsa::Lorsa;
-use crate::tensor::{DType, Tensor};
 
 /// A layer's Lorsa, with what it reads in the only text: `[tokens, d]`.
 pub struct ReadingLorsa {

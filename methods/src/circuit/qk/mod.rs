@@ -23,20 +23,14 @@ pub use score::QkScore;
 
 use std::collections::BTreeMap;
 
-use crate::base::{Result, Task};
 use crate::circuit::attribution_graph::dictionaries::of_layers;
 use crate::circuit::attribution_graph::frozen;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind, one_site};
+use crate::model::site::one_site;
 use crate::model::weights::Norm;
 use crate::sae::lorsa::Lorsa;
 use crate::sae::{Sae, Transcoders, one_place, site_of, writes_of};
-use crate::tensor::{Tensor, floats};
 use head::ScoredHead;
 use kernels::Reach;
 use lorsa_head::LorsaHead;

@@ -2,16 +2,10 @@
 
 use super::head::{ScoredHead, key_of_largest};
 use super::rows::Rows;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::cache::Cache;
 use crate::model::config::{NormKind, QkNorm};
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::model::weights::{Attention, Linear, Norm};
-use crate::tensor::{Tensor, floats};
 use kernels::Reach;
 
 pub struct ModelHead<'a> {

@@ -5,18 +5,15 @@ use std::collections::BTreeMap;
 
 use super::lorsas::LorsaCodes;
 use super::rows::Rows;
-use crate::base::{Result, memory};
 use crate::circuit::attribution_graph::layer_writes::{reading, target};
-use crate::err;
+use crate::common::*;
 use crate::model::cache::Cache;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::checks::first_nan;
 use crate::model::reading::attribution::ResidualWriter;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::model::weights::{Attention, Block};
 use crate::sae::Sae;
 use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
-use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 /// A part of what a query or a key is made of.
 #[derive(Debug, Clone, PartialEq)]

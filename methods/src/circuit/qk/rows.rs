@@ -1,9 +1,8 @@
 //! Vectors that add up, on their way through maps with biases and norms.
 
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Config, NormKind};
 use crate::model::weights::{Linear, Norm};
-use crate::tensor::{DType, Tensor};
 
 /// Vectors whose sum is what a model computes, one for each part and a last one for what biases add: `[parts + 1, d]`.
 ///

@@ -1,7 +1,7 @@
 //! A score as a sum over pairs of parts, and what is read off it.
 
 use super::parts::QkPart;
-use crate::base::{Cell, Grid, Result, Table, memory};
+use crate::base::{Cell, Grid, Result, Table, memory, order};
 use crate::tensor::{Device, Tensor};
 
 /// The score of a head between a query and a key, split into pairs of their parts.
@@ -154,8 +154,7 @@ impl QkScore {
 /// Groups parts: each of the largest by itself, in their order, and all others together.
 fn chosen(count: usize, most: usize, size: impl Fn(usize) -> f64) -> Vec<Vec<usize>> {
     let sizes: Vec<f64> = (0..count).map(size).collect();
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|a, b| sizes[*b].total_cmp(&sizes[*a]));
+    let mut order = order::descending(&sizes);
     let others = order.split_off(most.min(count));
     order.sort_unstable();
     let mut groups: Vec<Vec<usize>> = order.into_iter().map(|one| vec![one]).collect();
@@ -167,7 +166,7 @@ fn chosen(count: usize, most: usize, size: impl Fn(usize) -> f64) -> Vec<Vec<usi
 
 fn marginal(parts: &[QkPart], values: &[f64], title: String) -> Table {
     let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by(|a, b| values[*b].abs().total_cmp(&values[*a].abs()));
+    order::sort_descending(&mut order, |at| values[*at].abs());
     let has_features = parts.iter().any(|part| part.activation.is_some());
     let row = |at: &usize| {
         let part = &parts[*at];

@@ -10,14 +10,11 @@ use super::cases::Cases;
 use super::gradients::noted;
 use super::placed::{DictionaryValues, PlacedDictionary};
 use super::units::Units;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::pairs::tokens::Prompt;
-use crate::err;
-use crate::model::Model;
 use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::Site;
-use crate::tensor::{Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 /// The kept share of each unit of one dictionary, from 0 to 1, in all rows alike or in each: `[1 or rows, 1 or pos,
 /// features]` and `[1 or rows, 1 or pos, 1]`.

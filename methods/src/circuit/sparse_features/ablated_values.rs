@@ -2,11 +2,7 @@
 
 use super::gradients::{SiteActivations, noted};
 use super::placed::{DictionaryValues, PlacedDictionary};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::tensor::{DType, Tensor};
+use crate::common::*;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;

@@ -8,16 +8,14 @@ use super::find::{SHARE, nodes, others, rows};
 use super::placed::PlacedDictionary;
 use super::units::{Unit, Units};
 use super::{EffectMethod, NodeAblation, NodePositions, SparseFeatureOptions};
-use crate::base::{Result, Task};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::due::Due;
 use crate::circuit::graph::{Graph, Node, Part};
 use crate::circuit::{Ablations, Circuit};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::pairs::tokens::TokenPair;
-use crate::err;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
 use crate::sae::Sae;
 
 /// Runs of pairs of prompts with features and errors of dictionaries ablated.

@@ -2,14 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::base::{Result, Task};
 use crate::circuit::due::{Due, DueBatch};
+use crate::common::*;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::err;
 use crate::intervene::metric::{Measure, MetricPlan, Normaliser, pairs_at_once};
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::tensor::{DType, Tensor};
 
 /// Pairs of prompts with a metric, or the rows of a text with the probability of some tokens where they are due.
 pub struct Cases<'a> {

@@ -1,8 +1,7 @@
 //! Moves of the nodes of one dictionary away from a run, and the effect of these moves to first order.
 
 use super::placed::{DictionaryValues, PlacedDictionary};
-use crate::base::Result;
-use crate::tensor::{DType, Tensor};
+use crate::common::*;
 
 /// Changes of feature activations and of the error of one dictionary, at every position of some rows.
 #[derive(Clone)]

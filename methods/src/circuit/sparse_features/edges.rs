@@ -15,10 +15,8 @@ use super::gradients::{GradientSites, Pullback, WriteGradients};
 use super::placed::PlacedDictionary;
 use super::units::Unit;
 use crate::base::task::{Bar, InterruptibleWork};
-use crate::base::{Kind, Result, Task, memory};
+use crate::common::*;
 use crate::data::pairs::tokens::Prompt;
-use crate::model::batch::Batch;
-use crate::tensor::{DType, Tensor};
 
 /// Number of tokens in a batch of copies.
 const TOKENS: usize = 1 << 11;

@@ -7,15 +7,11 @@ use super::gradients::{GradientSites, WriteGradients, noted};
 use super::placed::{DictionaryValues, PlacedDictionary};
 use super::units::Units;
 use super::{EffectMethod, SparseFeatureOptions};
-use crate::base::{Kind, Result, Task, memory};
+use crate::common::*;
 use crate::data::pairs::tokens::Prompt;
-use crate::err;
 use crate::intervene::rerun::Reruns;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::decoder::Logits;
 use crate::model::hooks::{Action, BoundHook};
-use crate::tensor::{Tensor, floats};
 
 /// Number of tokens of the copies of a batch in which one node each is moved.
 const TOKENS: usize = 1 << 11;

@@ -9,22 +9,19 @@ use super::effects::SearchInputs;
 use super::placed::PlacedDictionary;
 use super::units::{Unit, Units};
 use super::{NodeAblation, NodePositions, PairCircuitOptions, TextCircuitOptions};
-use crate::base::{Cell, Result, Task};
 use crate::circuit::ablations::naming_weights;
 use crate::circuit::due::Due;
 use crate::circuit::graph::{Edge, Graph, Node, Part};
 use crate::circuit::{CONTEXT, Circuit, row_length};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::gathered;
 use crate::data::pairs::tokens::TokenPair;
-use crate::err;
 use crate::features::feature::tokenizer;
 use crate::features::tokens::token_ids;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::normalise::cosine;
-use crate::tensor::{DType, Tensor};
 
 /// The part of a usual pass that each may take: a pass holds its gradients and all activations.
 pub const SHARE: usize = 4;

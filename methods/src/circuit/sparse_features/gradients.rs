@@ -9,13 +9,9 @@ use kernels::TapedTensor;
 
 use super::cases::Portion;
 use super::placed::{DictionaryValues, PlacedDictionary};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::common::*;
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::Site;
-use crate::tensor::{DType, Tensor, floats};
 
 /// A pass with variables at the sites where some dictionaries write.
 #[derive(Default)]

@@ -23,9 +23,8 @@ mod units;
 mod tests;
 
 use super::edges::EdgeAblation;
-use crate::base::Result;
+use crate::common::*;
 use crate::features::TokenPattern;
-use crate::model::Model;
 use crate::model::gradient_rules::GradientOptions;
 use crate::options::OptionGroup;
 

@@ -1,13 +1,11 @@
 //! Dictionaries at their sites in a model, in the order of the computation, and their nodes' values in a run.
 
-use crate::base::Result;
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
 use crate::features::logits::written;
-use crate::model::Model;
-use crate::model::site::{Heads, Place, SiteKind};
+use crate::model::site::Heads;
 use crate::sae::{Activation, Sae, Scaling, check_writes_behind, one_place, site_of, writes_of};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::dtype;
 
 /// A dictionary with the site that it reads and the site that it writes, which is the same unless it is a transcoder.
 #[derive(Debug, Clone)]

@@ -20,10 +20,8 @@ use super::selection::Selection;
 use super::tree::{Stage, check_stream_alone, is_same};
 use super::{CONTEXT, check_draws, row_length};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
 use crate::sae::splice::ErrorTreatment;
 use runs::KeptRuns;
 

@@ -2,14 +2,11 @@
 
 use super::{KeptFeatures, MeanEstimate, SufficiencyPoint};
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Result, Task, parallel};
 use crate::circuit::due::{Due, DueBatch};
 use crate::circuit::judge::change::LevelChange;
 use crate::circuit::tree::Stage;
-use crate::model::Model;
-use crate::model::run::Ask;
+use crate::common::*;
 use crate::sae::splice::ErrorTreatment;
-use crate::tensor::Tensor;
 
 const RESTS: [ErrorTreatment; 2] = [ErrorTreatment::Kept, ErrorTreatment::Dropped];
 

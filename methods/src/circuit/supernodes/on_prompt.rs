@@ -2,15 +2,13 @@
 //! compared with the prediction of the graph, and with random groups of as many active features of the same dictionaries.
 
 use super::{GraphGroup, RandomGroupOptions};
-use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::predict::EffectPrediction;
 use crate::circuit::attribution_graph::{AttributionGraph, GraphDictionaries};
 use crate::circuit::check_draws;
 use crate::circuit::faithfulness::{UnitClasses, mean};
 use crate::circuit::graph::Node;
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 
 /// The targets' changes when a group is changed, and when random groups are.
 #[derive(Debug, Clone, PartialEq)]

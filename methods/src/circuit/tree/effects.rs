@@ -4,13 +4,9 @@
 use super::options::{TreeIntervention, TreeOptions};
 use super::read::CodeReader;
 use super::stage::Stage;
-use crate::base::{Result, Task, parallel};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::decoder::Variants;
-use crate::model::run::Ask;
-use crate::tensor::{Tensor, dtype};
+use crate::tensor::dtype;
 
 /// Maximum number of elements of variants computed at a time.
 const AT_ONCE: usize = 1 << 24;
@@ -33,7 +29,15 @@ pub struct Effects {
     pub variants: usize,
 }
 
-/// Computes how much feature `target` of `to` at the last token of each text depends on each feature of `from`.
+/// A target of a search: a feature of the later dictionary, and the texts at whose last token it is read.
+#[derive(Debug, Clone)]
+pub struct EffectTarget {
+    pub feature: usize,
+    pub texts: Vec<Vec<u32>>,
+}
+
+/// Computes how much some features of `to` at the last token of each of their texts depend on each feature of `from`. The
+/// texts of all of them are searched side by side.
 ///
 /// The option `way` says how a feature is changed, and `read` how the target is read. A feature that is not active in a
 /// text has exactly no effect there, and is not computed. A text in which the target is not active counts as one without
@@ -42,20 +46,38 @@ pub fn effects(
     model: &Model,
     from: &Stage,
     to: &Stage,
-    target: usize,
-    texts: &[Vec<u32>],
+    targets: &[EffectTarget],
     options: &TreeOptions,
     task: &Task,
-) -> Result<Effects> {
+) -> Result<Vec<Effects>> {
     let way = options.way;
-    let reader = CodeReader::new(&to.sae, target, options.read)?;
-    let search = EffectSearch { model, from, to, reader, way, task };
-    let streams = streams(model, from, texts, task)?;
-    let of_texts = parallel::of_each(texts.iter().zip(&streams), &|(tokens, stream)| {
-        Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read())
+    let mut searches = Vec::with_capacity(targets.len());
+    for target in targets {
+        let reader = CodeReader::new(&to.sae, target.feature, options.read)?;
+        let search = EffectSearch { model, from, to, reader, way, task };
+        searches.push((search, streams(model, from, &target.texts, task)?));
+    }
+    let texts = targets.iter().zip(&searches).flat_map(|(target, (search, streams))| {
+        target.texts.iter().zip(streams).map(move |(tokens, stream)| (search, tokens, stream))
     });
+    let of_texts = parallel::of_each(texts, &|(search, tokens, stream)| {
+        Task::in_place(|| ActiveText::of(search, tokens, stream)?.read())
+    });
+    let mut of_texts = of_texts.into_iter();
+    let mean =
+        |target: &EffectTarget| mean_effects([from, to], target, way, of_texts.by_ref().take(target.texts.len()));
+    targets.iter().map(mean).collect()
+}
+
+/// Returns the means over the texts of a target.
+fn mean_effects(
+    [from, to]: [&Stage; 2],
+    EffectTarget { feature: target, texts }: &EffectTarget,
+    way: TreeIntervention,
+    of_texts: impl Iterator<Item = Result<OfText>>,
+) -> Result<Effects> {
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
-    for (number, of_text) in of_texts.into_iter().enumerate() {
+    for (number, of_text) in of_texts.enumerate() {
         let OfText { original, changed } = of_text?;
         found.variants += changed.len();
         // An inactive target has nothing to lose.

@@ -19,20 +19,17 @@ use super::dictionaries::Circuit;
 use super::graph::{Edge, Graph, Node, Part};
 use super::row_length;
 use crate::base::task::InterruptibleWork;
-use crate::base::{Cell, Kind, Result, Task};
+use crate::common::*;
 use crate::data::{Text, harvest};
-use crate::err;
 use crate::features::card::{CardPlan, SurveyedDictionary, cards as cards_of};
 use crate::features::feature::check_feature;
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, Survey, Tally};
-use crate::model::Model;
 use crate::sae::Sae;
-use crate::tensor::DType;
 use crate::tensor::normalise::cosine;
 use outliers::Outliers;
 
-pub use effects::{Effects, effects};
+pub use effects::{EffectTarget, Effects, effects};
 pub use options::{Depth, ParentReading, Rank, TreeIntervention, TreeOptions};
 pub use read::CodeReader;
 pub use stage::{Stage, check_stream_alone, is_same, leading_to};
@@ -42,6 +39,10 @@ const CONTEXT: usize = 64;
 
 /// The number of random positions of each feature, for the cards of those that become nodes.
 const IN_CARDS: usize = 8;
+
+/// The number of contexts for each thread that are searched side by side, of several nodes where one has fewer: the last
+/// ones then keep no thread waiting for long.
+const CONTEXTS_OF_A_THREAD: usize = 16;
 
 /// Finds the causal tree of a feature over the dictionaries before its own, with the cards of its nodes, from a text.
 /// An interrupted tree has no cards.
@@ -142,7 +143,7 @@ pub fn from_survey(
         edges: Vec::new(),
         known: BTreeMap::new(),
         expanded: 0,
-        left_out: 0,
+        left_out: LeftOut::default(),
     };
     growing.node(earlier.len(), target)?;
     let piece = task.piece();
@@ -156,8 +157,9 @@ pub fn from_survey(
     };
     let GrowingTree { nodes, edges, left_out, .. } = growing;
     let mut made = options.settings();
-    if left_out > 0 {
-        made.push(("left_out".into(), left_out.into()));
+    if left_out.features > 0 {
+        made.push(("left_out".into(), left_out.features.into()));
+        made.push(("left_out_share".into(), left_out.share.into()));
     }
     Ok(Graph {
         title: format!("causal tree of feature {target} of {}", last.place),
@@ -204,8 +206,15 @@ struct GrowingTree<'a> {
     known: BTreeMap<(usize, usize), usize>,
     /// The number of nodes whose children were searched.
     expanded: u64,
-    /// The number of children that a limit of nodes left out.
-    left_out: usize,
+    left_out: LeftOut,
+}
+
+/// The children that a limit of nodes left out.
+#[derive(Default)]
+struct LeftOut {
+    features: usize,
+    /// The largest share of the target that depends on one of them.
+    share: f64,
 }
 
 impl GrowingTree<'_> {
@@ -234,14 +243,21 @@ impl GrowingTree<'_> {
             let is_all = level == top || self.search.options.depth == Depth::Full;
             let mut found = Vec::new();
             let mut tried = Ok(());
-            for (node, share) in followed {
-                tried = piece.check(self.expanded).and_then(|()| self.children(node, share, is_all, &mut found, task));
+            for some in followed.chunks(self.together()) {
+                let effects = piece.check(self.expanded).and_then(|()| self.effects(level, some, task));
+                tried = effects.and_then(|effects| {
+                    for ((node, share), effects) in some.iter().zip(effects) {
+                        piece.check(self.expanded)?;
+                        self.children(*node, *share, is_all, &effects, &mut found);
+                        self.expanded += 1;
+                        bar.advance(1);
+                    }
+                    bar.note(&format!("{} features so far", self.nodes.len() + found.len()));
+                    Ok(())
+                });
                 if tried.is_err() {
                     break;
                 }
-                self.expanded += 1;
-                bar.advance(1);
-                bar.note(&format!("{} features so far", self.nodes.len() + found.len()));
             }
             // What was found before an interruption is kept.
             followed = self.keep(level, found)?;
@@ -250,23 +266,32 @@ impl GrowingTree<'_> {
         Ok(())
     }
 
-    /// Finds the children of a node, on which a share of the target depends.
-    fn children(&self, node: usize, share: f64, is_all: bool, found: &mut Vec<Child>, task: &Task) -> Result<()> {
-        let level = self.nodes[node].level;
-        let feature = self.nodes[node].needed_feature()?;
+    /// Returns the number of nodes that are searched together.
+    fn together(&self) -> usize {
+        let contexts = CONTEXTS_OF_A_THREAD * rayon::current_num_threads().max(1);
+        contexts.div_ceil(self.search.options.contexts)
+    }
+
+    /// Computes the effects on some nodes of a level.
+    fn effects(&self, level: usize, nodes: &[(usize, f64)], task: &Task) -> Result<Vec<Effects>> {
         let TreeSearch { model, stages, options, .. } = self.search;
-        let texts = self.search.texts(level, feature);
-        let from = &stages[level - 1];
-        let to = &stages[level];
-        let effects = effects(model, from, to, feature, &texts, options, task)?;
-        let (followed, shown) = options.chosen(&effects.mean);
+        let target = |(node, _): &(usize, f64)| -> Result<EffectTarget> {
+            let feature = self.nodes[*node].needed_feature()?;
+            Ok(EffectTarget { feature, texts: self.search.texts(level, feature) })
+        };
+        let targets = nodes.iter().map(target).collect::<Result<Vec<_>>>()?;
+        effects(model, &stages[level - 1], &stages[level], &targets, options, task)
+    }
+
+    /// Finds the children of a node, on which a share of the target depends, by the effects on it.
+    fn children(&self, node: usize, share: f64, is_all: bool, effects: &Effects, found: &mut Vec<Child>) {
+        let (followed, shown) = self.search.options.chosen(&effects.mean);
         let most = if is_all { followed.len() } else { 1 };
         for (i, child) in followed.iter().chain(&shown).enumerate() {
             let effect = effects.mean[*child];
             let share = share * effect.abs();
             found.push(Child { of: node, feature: *child, effect, share, is_followed: i < most.min(followed.len()) });
         }
-        Ok(())
     }
 
     /// Adds the children that were found at a level, and returns those that are expanded, with their shares. Where
@@ -280,11 +305,12 @@ impl GrowingTree<'_> {
         }
         if let Some(most) = self.search.options.max_nodes {
             let mut by_share: Vec<(usize, f64)> = shares.iter().map(|(feature, share)| (*feature, *share)).collect();
-            by_share.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            order::sort_descending(&mut by_share, |(_, share)| *share);
             let room = most.saturating_sub(self.nodes.len()).div_ceil(level);
-            for (feature, _) in by_share.iter().skip(room) {
+            for (feature, share) in by_share.iter().skip(room) {
                 shares.remove(feature);
-                self.left_out += 1;
+                self.left_out.features += 1;
+                self.left_out.share = self.left_out.share.max(*share);
             }
         }
         let mut followed = BTreeMap::new();

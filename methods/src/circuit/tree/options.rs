@@ -1,6 +1,6 @@
 //! The options of a tree.
 
-use crate::base::Cell;
+use crate::base::{Cell, order};
 
 crate::choices! {
     /// Rankings of children.
@@ -97,7 +97,7 @@ impl TreeOptions {
             let of = |feature: usize| effects.get(feature).map_or(0.0, |effect| size(*effect));
             let mut features: Vec<usize> =
                 (0..effects.len()).filter(|feature| of(*feature) > 0.0 && of(*feature) >= self.min_effect).collect();
-            features.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
+            order::sort_descending(&mut features, |feature| of(*feature));
             features.truncate(most);
             features
         };

@@ -2,11 +2,7 @@
 //! dimension (Cunningham et al. 2023 found them in their trees).
 
 use super::stage::Stage;
-use crate::base::{Result, Task};
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::tensor::DType;
+use crate::common::*;
 
 /// A dimension is an outlier where its variance is more than this many times that of the median dimension, which is five
 /// times its standard deviation.

@@ -1,12 +1,8 @@
 //! A dictionary of the residual stream, and its site in the model.
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::features::feature::place;
-use crate::model::Model;
-use crate::model::site::{Place, SiteKind};
 use crate::sae::Sae;
-use crate::tensor::{DType, Tensor};
 
 /// A dictionary at its site.
 #[derive(Debug, Clone)]

@@ -34,6 +34,18 @@ fn plainly(model: &Model, (from, to): (&Stage, &Stage), target: usize, text: &[u
     codes.to_vec1::<f32>().unwrap()[target].into()
 }
 
+/// Returns the effects on a target, which are the same where another one is searched beside it.
+fn effects_on(model: &Model, [from, to]: [&Stage; 2], target: usize, texts: Vec<Vec<u32>>) -> Effects {
+    let of = |targets: &[EffectTarget]| {
+        effects(model, from, to, targets, &TreeOptions::default(), &Task::default()).unwrap()
+    };
+    let target = EffectTarget { feature: target, texts };
+    let other = EffectTarget { feature: 0, texts: vec![vec![1, 4]] };
+    let alone = of(std::slice::from_ref(&target)).remove(0);
+    assert_eq!(of(&[other, target]).remove(1), alone);
+    alone
+}
+
 /// Returns the feature that is most active at the last tokens.
 fn active(model: &Model, to: &Stage) -> usize {
     let code = |feature: usize| texts().iter().map(|text| plainly(model, (to, to), feature, text, None)).sum::<f64>();
@@ -58,8 +70,7 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
             let from = of(&sites[place].0);
             let to = of(&sites[place].1);
             let target = active(&model, &to);
-            let found =
-                effects(&model, &from, &to, target, &texts(), &TreeOptions::default(), &Task::default()).unwrap();
+            let found = effects_on(&model, [&from, &to], target, texts());
             for feature in 0..FEATURES {
                 let mut expected = 0.0;
                 for text in texts() {
@@ -104,8 +115,7 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     // An edge says what the effect is at the max-activating examples of the later feature.
     let stages = Stage::all(&model, &saes).unwrap();
     let texts: Vec<_> = survey.dictionaries[2][target].top.iter().take(3).map(|moment| survey.up_to(moment)).collect();
-    let expected =
-        effects(&model, &stages[1], &stages[2], target, &texts, &TreeOptions::default(), &Task::default()).unwrap();
+    let expected = effects_on(&model, [&stages[1], &stages[2]], target, texts);
     for edge in tree.into_node(0) {
         assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
     }
@@ -115,6 +125,8 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     let size = |graph: &Graph| graph.into_node(0).iter().map(|edge| edge.effect.abs()).fold(0.0, f64::max);
     assert_eq!((few.into_node(0).len(), size(&few)), (1, size(&tree)));
     assert!(few.made.iter().any(|(name, cell)| name == "left_out" && *cell != Cell::Int(0)), "{:?}", few.made);
+    let share = few.made.iter().find(|(name, _)| name == "left_out_share").map(|(_, cell)| cell.clone());
+    assert!(matches!(share, Some(Cell::Float(share)) if share > 0.0), "{share:?}");
     assert_eq!(grow(&TreeOptions { max_nodes: Some(1000), ..options.clone() }).edges, tree.edges);
     // By the paper's rule not all children are followed, and one child alone is a chain.
     assert!(grow(&TreeOptions { depth: Depth::Paper, ..options.clone() }).edges.len() <= tree.edges.len());

@@ -13,8 +13,7 @@ use arrow_schema::Schema;
 
 use crate::base::error::guarded;
 use crate::base::files::Files;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use messages::{Messages, Part};
 
 /// An open file or stream of Arrow.

@@ -1,11 +1,9 @@
 //! The hook that collects kept positions in a forward pass, and the widths of sites.
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Config, DeltaNets, LatentAttention, StateSpaces, TimeMixing};
 use crate::model::hooks::{At, Hooks, one_head};
-use crate::model::site::{Heads, Place, Site, SiteKind};
-use crate::tensor::{DType, Device, Tensor};
+use crate::model::site::Heads;
 
 /// Returns the width of a site at each position; the heads of a whole site are concatenated.
 pub fn width(config: &Config, place: Place) -> Result<usize> {

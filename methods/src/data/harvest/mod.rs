@@ -17,16 +17,12 @@ use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
 use crate::base::task::Bar;
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{self, Row, TokenRows};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::site::{NAME_ONE, Place, Site, SiteKind, one_site, select};
-use crate::tensor::{Device, Tensor};
+use crate::model::decoder::{Logits, Pass};
+use crate::model::site::{NAME_ONE, one_site, select};
 use gather::{Gather, Gathered};
 
 pub use gather::width;

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HarvestOptions, Skipped};
-use crate::base::{Error, Result, Task, names};
+use crate::base::names;
+use crate::common::*;
 use crate::data::{Text, pack};
-use crate::err;
-use crate::model::Model;
-use crate::options::{Plain, Setting};
+use crate::options::Plain;
 use crate::tokenizer::labels::{Column, ColumnKind};
 
 crate::options! {
@@ -35,58 +34,22 @@ crate::options! {
     }
 }
 
-/// A token by its id, or by a text that is this token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenName {
-    Id(u32),
-    Text(String),
+crate::text_or_number! {
+    /// A token by its id, or by a text that is this token.
+    pub enum TokenName {
+        Text(String),
+        Id(u32),
+    }
+    wanted "a token id or the text of a token"
 }
 
-impl Setting for TokenName {
-    fn wanted() -> String {
-        "a token id or the text of a token".into()
+crate::text_or_number! {
+    /// The value of a label: a number, or the name of a kind.
+    pub enum LabelName {
+        Kind(String),
+        Number(u32),
     }
-
-    fn of(value: &Plain) -> Option<Self> {
-        match value {
-            Plain::Text(text) => Some(Self::Text(text.clone())),
-            id => usize::of(id).and_then(|id| u32::try_from(id).ok()).map(Self::Id),
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::Id(id) => id.to_string(),
-            Self::Text(text) => format!("{text:?}"),
-        }
-    }
-}
-
-/// The value of a label: a number, or the name of a kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LabelName {
-    Number(u32),
-    Kind(String),
-}
-
-impl Setting for LabelName {
-    fn wanted() -> String {
-        "the value of a label".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        match value {
-            Plain::Text(name) => Some(Self::Kind(name.clone())),
-            number => usize::of(number).and_then(|number| u32::try_from(number).ok()).map(Self::Number),
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Kind(name) => format!("{name:?}"),
-        }
-    }
+    wanted "the value of a label"
 }
 
 impl From<PositionOptions> for HarvestOptions {

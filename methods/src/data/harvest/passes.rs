@@ -5,11 +5,8 @@ use rand::seq::SliceRandom;
 
 use super::{Blocks, Harvest, HarvestOptions, TextReading};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
-use crate::tensor::{Device, Tensor};
 
 /// The rows of epochs: every position of the text once in each epoch.
 ///

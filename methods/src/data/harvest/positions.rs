@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{self, Row};
-use crate::err;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::Column;
 

@@ -4,11 +4,7 @@
 use std::collections::VecDeque;
 
 use super::Harvest;
-use crate::base::Result;
-use crate::err;
-use crate::model::decoder::Decoder;
-use crate::model::site::{Site, SiteKind};
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// The residual stream at a site in each batch of a harvest.
 pub struct Relay {

@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::moments::Moments;
-use crate::base::{Result, Task};
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// The activations of some positions at several sites, with their origin.
 #[derive(Debug, Clone)]

@@ -14,8 +14,7 @@ mod quotes;
 
 use std::sync::{Arc, LazyLock};
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tokenizer::labels::{Column, ColumnKind, DecidingByte, Mark, Marks};
 
 /// The columns, in the order of [`columns`].

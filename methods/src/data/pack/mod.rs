@@ -11,11 +11,10 @@ mod tests;
 pub use encode::{EncodedDocument, Encoder};
 pub use packed::{Row, Stretch, TokenRows, rows};
 
-use crate::base::{Result, Task, memory, names};
+use crate::base::names;
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::model::train::Batches;
-use crate::tensor::{Device, Tensor};
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::{Column, ColumnKind};
 

@@ -9,9 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use super::beginning;
 use super::encode::{EncodedDocument, Encoder};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::Labels;
 

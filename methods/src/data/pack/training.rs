@@ -11,9 +11,8 @@ use super::compact::Compact;
 use super::encode::Encoder;
 use super::packed::draw;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::model::train::{Batches, Examples, room};
 use crate::tokenizer::Tokenizer;
 

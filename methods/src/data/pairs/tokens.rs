@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Draw, Pair, PairOptions};
-use crate::base::{Error, Kind, Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::tokenizer::Tokenizer;
 
 crate::choices! {

@@ -15,8 +15,7 @@ use crate::base::budget::Budget;
 use crate::base::disk::Mapping;
 use crate::base::error::guarded;
 use crate::base::files::Files;
-use crate::base::{Error, Result, memory};
-use crate::err;
+use crate::common::*;
 
 /// The number of values of a column that are read at once.
 const AT_ONCE: usize = 64;

@@ -8,11 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::asset::read_head;
 use super::{Asset, Settings, read_asset, write_asset};
-use crate::base::Result;
 use crate::base::access::Access;
 use crate::base::cache::{CacheFolder, DescribedFolder, described, unsealed};
 use crate::base::files::{Files, hex};
-use crate::err;
+use crate::common::*;
 
 /// The ending of the file of a group of rows; its name is the number of the first one.
 const ENDING: &str = ".text";

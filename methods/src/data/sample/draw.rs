@@ -7,16 +7,14 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::Settings;
+use crate::bail;
 use crate::base::files::hex;
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory, parallel};
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass, Past};
+use crate::model::decoder::{Logits, Pass, Past};
 use crate::model::fingerprint::fingerprint;
 use crate::model::hooks::Chain;
-use crate::tensor::{DType, Device};
-use crate::{bail, err};
 
 /// Maximum bytes of the key-value cache of the rows in a batch.
 const ROOM: usize = 512 << 20;

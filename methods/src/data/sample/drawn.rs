@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use super::{Asset, TextSamplingOptions, fingerprint, sample};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::decoder::Decoder;
-use crate::tensor::{Device, Tensor};
 use crate::tokenizer::Tokenizer;
 
 crate::options! {

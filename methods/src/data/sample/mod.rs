@@ -19,7 +19,7 @@ pub use drawn::{DrawOptions, SampledText, SharedRun};
 pub use in_memory::SampledGroups;
 pub use overlap::{CommonRun, longest_common_run};
 pub use passages::{Passages, TextCaches};
-pub use stored::stored;
+pub use stored::{bytes as bytes_inside, stored};
 
 pub use crate::model::fingerprint::fingerprint;
 

@@ -5,10 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Asset, SampledGroups, Sampler, Settings, TextCache, TextKey, fingerprint};
-use crate::base::{Kind, Result, Task};
+use crate::common::*;
 use crate::data::{Document, Documents, labels};
-use crate::err;
-use crate::model::decoder::Decoder;
 use crate::tokenizer::Tokenizer;
 
 /// Parts of a text that have been written before.

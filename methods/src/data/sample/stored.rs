@@ -7,13 +7,15 @@ use crate::base::Result;
 
 static ASSET: LazyLock<Result<Arc<Asset>>> = LazyLock::new(|| read_asset(bytes()?).map(Arc::new));
 
+/// Returns the text as it is stored.
 #[cfg(not(target_family = "wasm"))]
-fn bytes() -> Result<&'static [u8]> {
+pub fn bytes() -> Result<&'static [u8]> {
     Ok(include_bytes!("../../../assets/tiny/sample.bin"))
 }
 
+/// Returns the text as it is stored, which the page was given.
 #[cfg(target_family = "wasm")]
-fn bytes() -> Result<&'static [u8]> {
+pub fn bytes() -> Result<&'static [u8]> {
     crate::base::disk::inside("sample.bin")
 }
 

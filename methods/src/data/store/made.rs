@@ -4,13 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::files::hex;
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{Harvest, Skipped, TextReading};
 use crate::data::sample::fingerprint;
-use crate::err;
-use crate::model::{Model, ModelName};
-use crate::tensor::DType;
+use crate::model::ModelName;
 
 /// The program that writes stores.
 const WRITER: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));

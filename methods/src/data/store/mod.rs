@@ -20,7 +20,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::files::Files;
+use crate::base::files::{Files, TemporaryFolder};
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
 use crate::data::harvest::{SkipOptions, TextReading};
@@ -71,8 +71,9 @@ crate::options! {
     /// A harvest into a folder.
     #[derive(Debug, Clone)]
     pub struct StoreOptions {
-        /// The folder, or an address in object storage: `s3://bucket/folder`, `gs://..` or `az://..`.
-        dir: Option<String> = None;
+        /// The folder, or an address in object storage: `s3://bucket/folder`, `gs://..` or `az://..`. Without one the
+        /// store is in a folder that is removed once nothing uses it any more.
+        dir: Option<String> = None => usually("a temporary one");
         /// The dtype; "f16" and "bf16" take half the space.
         dtype: StoredDtype = StoredDtype::F32;
         /// Minimum number of positions in a shard.
@@ -91,7 +92,8 @@ impl StoreOptions {
         StoreSettings { dtype, shard_rows: self.shard_rows }
     }
 
-    /// Runs a model on a text, and stores the activations of some sites in the folder: see [`harvest`].
+    /// Runs a model on a text, and stores the activations of some sites in the folder, see [`harvest`], or in a
+    /// temporary one.
     pub fn harvest(
         &self,
         files: &Files,
@@ -101,11 +103,14 @@ impl StoreOptions {
         task: &Task,
     ) -> Result<(Arc<Store>, PathBuf)> {
         let options = self.skip.resolved(model, text, task)?;
-        let dir = self.dir.as_ref().ok_or_else(|| {
-            err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").about("dir")
-        })?;
+        let reading = TextReading::new(model, text, &options);
+        let Some(dir) = &self.dir else {
+            let folder = TemporaryFolder::new(files, "store")?;
+            let path = harvested(&folder.files, &folder.path, reading, sites, self.storing(), task)?;
+            return Ok((Store::in_temporary(folder)?, path));
+        };
         let folder = PathBuf::from(dir);
-        let store = harvest(files, &folder, TextReading::new(model, text, &options), sites, self.storing(), task)?;
+        let store = harvest(files, &folder, reading, sites, self.storing(), task)?;
         Ok((store, folder))
     }
 }
@@ -120,6 +125,18 @@ pub fn harvest(
     storing: StoreSettings,
     task: &Task,
 ) -> Result<Arc<Store>> {
+    Store::open(files, &harvested(files, folder, reading, sites, storing, task)?)
+}
+
+/// Writes a store, and returns its folder, with links resolved.
+fn harvested(
+    files: &Files,
+    folder: &Path,
+    reading: TextReading,
+    sites: &[&str],
+    storing: StoreSettings,
+    task: &Task,
+) -> Result<PathBuf> {
     let mut harvest = reading.harvest(sites, task)?;
     let row: usize = harvest.widths().iter().map(|width| width.saturating_mul(storing.dtype.size_in_bytes())).sum();
     let shard_rows = storing.shard_rows.unwrap_or((SHARD / row.max(1)).max(1));
@@ -135,7 +152,7 @@ pub fn harvest(
     } else {
         harvest.run(&mut writer, task)?;
     }
-    Store::open(files, writer.folder())
+    Ok(writer.folder().to_path_buf())
 }
 
 /// Builds the error for a shard that differs from the manifest.

@@ -3,9 +3,8 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::base::Result;
-use crate::tensor::{DType, Device, Tensor};
-use crate::{bail, err};
+use crate::bail;
+use crate::common::*;
 
 /// The dtypes that a store may have.
 pub const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];

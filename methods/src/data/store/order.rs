@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use super::numbers::NumberList;
 use super::stored::Store;
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::harvest::{ActivationBlock, Blocks};
-use crate::err;
-use crate::tensor::{Device, Tensor};
 
 impl Store {
     /// Returns blocks of at most `at_once` rows in the order of the text, with their origin.

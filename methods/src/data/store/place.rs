@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{MANIFEST, Manifest};
 use crate::base::files::{Files, hex};
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::net::{BucketFolder, Version, is_remote};
 
 /// The largest manifest of a bucket: some hundred thousand shards.

@@ -7,9 +7,7 @@ use rand::seq::SliceRandom;
 use super::numbers::NumberList;
 use super::stored::Store;
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::tensor::{Device, Tensor};
+use crate::common::*;
 
 /// Number of rows in a chunk, which are read from the disk together.
 const CHUNK: usize = 256;

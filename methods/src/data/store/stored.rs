@@ -12,7 +12,7 @@ use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::disk::Mapping;
-use crate::base::files::{Files, hex};
+use crate::base::files::{Files, TemporaryFolder, hex};
 use crate::base::{Result, Task, memory, names};
 use crate::data::harvest::{Moments, Progress};
 use crate::err;
@@ -35,6 +35,8 @@ pub struct Store {
     dtype: DType,
     shards: Vec<Shard>,
     remote: Option<Arc<BucketFolder>>,
+    /// The folder, where it is removed with the store.
+    _until_dropped: Option<TemporaryFolder>,
 }
 
 /// A file of a store.
@@ -58,6 +60,16 @@ pub(super) struct ShardRows<'a> {
 impl Store {
     /// Opens a store that is complete. Every shard must exist with unchanged length and tensors.
     pub fn open(files: &Files, folder: &Path) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self::opened(files, folder)?))
+    }
+
+    /// Opens the store of a temporary folder, which is removed with it.
+    pub(super) fn in_temporary(folder: TemporaryFolder) -> Result<Arc<Self>> {
+        let opened = Self::opened(&folder.files, &folder.path)?;
+        Ok(Arc::new(Self { _until_dropped: Some(folder), ..opened }))
+    }
+
+    fn opened(files: &Files, folder: &Path) -> Result<Self> {
         let place = StorePlace::new(files, folder)?;
         let manifest = place.expect_manifest()?;
         if !manifest.complete {
@@ -88,7 +100,7 @@ impl Store {
         for shard in &shards {
             shard.check(&manifest.made, dtype)?;
         }
-        Ok(Arc::new(Self { dtype, shards, remote: place.remote, manifest }))
+        Ok(Self { dtype, shards, remote: place.remote, manifest, _until_dropped: None })
     }
 
     /// Returns the provenance of the store.

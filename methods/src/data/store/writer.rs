@@ -10,12 +10,10 @@ use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS};
 use crate::base::files::Files;
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::harvest::{ActivationBlock, Progress, Sink};
-use crate::err;
 use crate::net::Version;
 use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{DType, Device, Tensor};
 
 /// A writer of the shards of a folder. An incomplete shard is not listed, and is written anew.
 pub struct StoreWriter {

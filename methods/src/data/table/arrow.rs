@@ -17,9 +17,8 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 use super::{ColumnType, check_names, check_there, kinds};
 use crate::base::budget::Budget;
 use crate::base::files::Files;
-use crate::base::{Cell, Error, Result, Table, Task, memory};
+use crate::common::*;
 use crate::data::arrow::Arrow;
-use crate::err;
 
 /// The number of rows of a record batch.
 const BATCH: usize = 1 << 16;

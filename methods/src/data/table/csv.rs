@@ -2,8 +2,7 @@
 //! from its spelling.
 
 use super::{ColumnType, cells, check_there, kinds};
-use crate::base::{Cell, Error, Result, Table, memory};
-use crate::err;
+use crate::common::*;
 
 /// Writes the table as text: a line with the names of the columns, and one for each row.
 ///

@@ -14,9 +14,8 @@ use parquet::schema::types::{ColumnDescriptor, Type};
 use super::{ColumnType, check_names, check_there, kinds};
 use crate::base::budget::Budget;
 use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, Task, memory};
+use crate::common::*;
 use crate::data::parquet::Parquet;
-use crate::err;
 
 /// The number of rows of a row group.
 const GROUP: usize = 1 << 18;

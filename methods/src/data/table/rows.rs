@@ -4,8 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::{cells, twice};
-use crate::base::{Cell, Result, Table, memory};
-use crate::err;
+use crate::common::*;
 
 crate::options! {
     #[derive(Debug, Clone)]

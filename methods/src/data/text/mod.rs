@@ -271,6 +271,11 @@ impl Text {
         &self.name
     }
 
+    /// Returns the text under another name.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
     /// Returns the identity of a generator or of a data set of the hub: sources of one identity give the same
     /// documents.
     pub fn identity(&self) -> &str {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::data_set::is_on_hub;
 use super::{DocumentRules, GRAMMAR, ONE_IN, SAMPLE, TextPart};
-use crate::base::{Error, Result};
+use crate::common::*;
 use crate::data::text::Bounds;
-use crate::err;
 
 crate::options! {
     /// Options of every text: its length, its labels and its order.

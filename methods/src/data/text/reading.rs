@@ -16,9 +16,8 @@ use super::records::Records;
 use super::tally::{SharedTally, Tally};
 use super::{DocumentReader, EMPTY, ONE_IN};
 use crate::base::files::Files;
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::data::{Document, Documents};
-use crate::err;
 
 /// Rules by which the documents of files are separated and selected.
 #[derive(Debug, Clone, PartialEq)]

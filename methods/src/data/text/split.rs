@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use super::hold::number;
 use super::{Text, TextSource};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::{Document, Documents};
-use crate::err;
 
 /// Largest depth of texts that are parts of each other: every part reads all of the text that it is a part of.
 const MOST_NESTED: usize = 100;

@@ -1,8 +1,7 @@
 //! Training a tokenizer on a text.
 
 use super::Text;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::train::{TokenizerOptions, train};
 

@@ -6,12 +6,10 @@ use std::rc::Rc;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::{Place, SiteKind};
-use crate::tensor::{DType, Device, Tensor, dtype, elementwise};
+use crate::tensor::{dtype, elementwise};
 
 /// The names of an adapter's tensors in a checkpoint.
 pub const TENSORS: [&str; 4] = ["encoder", "encoder_bias", "decoder", "decoder_bias"];

@@ -1,10 +1,7 @@
 //! The tuned model with MLPs of its base, in all layers or in some.
 
-use crate::base::Result;
+use crate::common::*;
 use crate::diff::ModelPair;
-use crate::err;
-use crate::model::Model;
-use crate::model::decoder::Decoder;
 
 const WHAT: &str = "a hybrid of two models";
 

@@ -3,16 +3,12 @@
 use super::branch::{AdaptedPass, Branch};
 use super::hybrid::with_base_mlps;
 use super::options::AdapterLoss;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::diff::ModelPair;
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::BoundHook;
-use crate::model::run::{Ask, PassEnd};
-use crate::model::site::{Place, Site, SiteKind};
+use crate::model::run::PassEnd;
 use crate::tensor::derivative::{ValueAndGradients, value_and_gradients};
-use crate::tensor::{DType, Tensor, dtype, float};
+use crate::tensor::{dtype, float};
 use crate::training::LossRecord;
 
 /// The losses of a step, unweighted.

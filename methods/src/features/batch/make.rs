@@ -3,15 +3,13 @@
 
 use super::{Batch, BatchActivation, BatchFeature};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task, memory, parallel};
+use crate::common::*;
 use crate::features::contexts;
 use crate::features::feature::{check_feature, place, site};
 use crate::features::logits::written;
-use crate::model::Model;
 use crate::model::batch::Batch as Rows;
-use crate::model::run::Ask;
 use crate::sae::{Sae, site_layer};
-use crate::tensor::{DType, Device, dtype};
+use crate::tensor::dtype;
 
 /// The number of features in a file, as many as SAEDashboard computes at a time; correlations are within a file.
 pub const IN_FILE: usize = 128;

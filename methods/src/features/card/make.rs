@@ -1,15 +1,13 @@
 //! Making of cards: from a survey of a text, the model, and the dictionary alone, as far as available.
 
 use super::{FeatureCard, Group};
-use crate::base::{Card, Cell, HeatText, Result, Table, Task, parallel};
-use crate::err;
+use crate::base::{Card, HeatText};
+use crate::common::*;
 use crate::features::contexts::{self, Context};
 use crate::features::feature::{check_feature, place};
 use crate::features::histogram::class_name;
 use crate::features::survey::{Moment, Spread, Survey, Tally, Window, Windows};
 use crate::features::{logits, neighbours};
-use crate::model::Model;
-use crate::model::site::Place;
 use crate::sae::Sae;
 
 crate::options! {

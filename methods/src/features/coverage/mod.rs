@@ -17,10 +17,8 @@ use super::evaluate::codes::Active;
 use super::evaluate::reading::{EvaluationReading, EvaluationTokens, ReadingOptions};
 use super::evaluate::score::{Evaluation, Score};
 use crate::base::bootstrap::intervals;
-use crate::base::{Cell, Result, Table, Task, parallel};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
 use crate::probes::measures::{auroc, runs};
 use crate::sae::Sae;
 use chance::{PERMUTATIONS, corrected};
@@ -189,7 +187,7 @@ impl Coverage {
         };
         let mut labels: Vec<&LabelCoverage> = self.labels.iter().collect();
         let f1 = |one: &LabelCoverage| one.best.as_ref().map_or(0.0, |one| one.counts.f1);
-        labels.sort_by(|a, b| f1(b).total_cmp(&f1(a)));
+        order::sort_descending(&mut labels, |one| f1(one));
         Table::new("the best feature of each label", columns, labels.into_iter().map(row))
     }
 
@@ -203,7 +201,7 @@ impl Coverage {
             [first, numbers.to_vec(), vec![counts.active.into()]].concat()
         };
         let mut features: Vec<&JudgedRule> = self.features.iter().collect();
-        features.sort_by(|a, b| b.counts.f1.total_cmp(&a.counts.f1));
+        order::sort_descending(&mut features, |rule| rule.counts.f1);
         Table::new("the best label of each feature", columns, features.into_iter().map(row))
     }
 }

@@ -1,7 +1,7 @@
 //! Rules: a token has a label where a feature's activation is at least a threshold. The best rules are found on one
 //! half of a text and counted on the other.
 
-use crate::base::{Result, Task, parallel};
+use crate::base::{Result, Task, order, parallel};
 use crate::features::evaluate::codes::Active;
 
 /// The labels of each token, and the number of tokens with each label.
@@ -84,7 +84,7 @@ fn of_feature(feature: usize, active: &[(u32, f32)], labels: &TokenLabels) -> Ve
     let mut best: Vec<Option<CoverageRule>> = vec![None; labels.counts.len()];
     for sign in [1.0, -1.0] {
         let mut side: Vec<(u32, f32)> = active.iter().filter(|(_, code)| code * sign > 0.0).copied().collect();
-        side.sort_by(|a, b| (b.1 * sign).total_cmp(&(a.1 * sign)));
+        order::sort_descending(&mut side, |(_, code)| code * sign);
         let mut both = vec![0_usize; labels.counts.len()];
         let mut inside = 0;
         for equal in side.chunk_by(|a, b| a.1 == b.1) {

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::table;
-use crate::err;
 use crate::features::card::Description;
 use crate::options::{Plain, Setting};
 use crate::sae::Sae;

@@ -13,13 +13,10 @@ use super::contexts::quoted;
 use super::feature::check_feature;
 use super::survey::{KeptPositions, Survey};
 use crate::base::files::hex;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{PositionOptions, TextReading};
-use crate::err;
-use crate::model::Model;
 use crate::sae::Sae;
-use crate::tensor::{DType, Tensor};
 
 pub use descriptions::{Said, SaidWords};
 

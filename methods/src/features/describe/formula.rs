@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::base::order;
 use crate::features::facts::{Fact, FactRole};
 
 /// The rise of the correlation from which a further condition is added.
@@ -214,7 +215,7 @@ pub fn best(codes: &CodeColumn, masks: &[&Mask]) -> (Option<Formula>, usize) {
 
 /// Returns the formulas with the largest scores; of ties the first ones.
 fn strongest(mut scored: Vec<(f64, Formula)>, count: usize) -> Vec<(f64, Formula)> {
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    order::sort_descending(&mut scored, |(score, _)| *score);
     scored.truncate(count);
     scored
 }

@@ -15,10 +15,8 @@ use super::facts::{Fact, looks, of_labels, strings};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Table, Task, parallel};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
 use formula::{CodeColumn, Formula, Mask, best};
 
 pub use rule::{KnownFacts, Rule};

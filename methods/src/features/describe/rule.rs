@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::formula::{Formula, Join};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::features::TextCodes;
 use crate::features::facts::{Fact, looks, of_labels, of_name};
 

@@ -5,7 +5,7 @@ use super::codes::TokenCodes;
 use super::probing::{fitted, scores};
 use super::questions::BalancedTokens;
 use super::reading::{DictionaryCodes, KeptActivations};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, order};
 use crate::probes::Probe;
 use crate::sae::Scaling;
 use crate::tensor::{DType, Tensor, dtype, floats};
@@ -85,7 +85,7 @@ impl ProbeOnFeatures {
 /// Returns the features with the `n` largest of some numbers, of those above 0.
 pub fn largest(values: &[f64], n: usize) -> Vec<bool> {
     let mut ranked: Vec<usize> = (0..values.len()).filter(|feature| values[*feature] > 0.0).collect();
-    ranked.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+    order::sort_descending(&mut ranked, |feature| values[*feature]);
     let mut chosen = vec![false; values.len()];
     ranked.into_iter().take(n).for_each(|feature| chosen[feature] = true);
     chosen

@@ -8,11 +8,10 @@ use super::codes::TokenCodes;
 use super::probing::{scores, sparse};
 use super::questions::ProbeQuestion;
 use super::reading::{DictionaryCodes, EvaluationReading};
-use crate::base::{Cell, Result, Table, Task, parallel};
-use crate::err;
+use crate::common::*;
 use crate::probes::Probe;
 use crate::sae::Scaling;
-use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 /// The least cosine with the probe of a feature that absorbs all of a label.
 const FULL_COSINE: f64 = 0.025;
@@ -79,7 +78,7 @@ impl ProbeProducts {
                 others.push(written);
             }
         }
-        others.sort_by(|a, b| b.total_cmp(a));
+        order::sort_descending(&mut others, |part| *part);
         let absorbing: f64 = others.iter().take(ABSORBERS).sum();
         let fraction = if own >= whole || absorbing / whole < SHARE {
             0.0

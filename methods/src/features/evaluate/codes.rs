@@ -2,8 +2,7 @@
 
 use faer::Mat;
 
-use crate::base::Result;
-use crate::tensor::{Device, Tensor};
+use crate::common::*;
 
 /// Active features and their activations, by token.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,8 +4,7 @@
 use super::reading::{DictionaryCodes, EvaluationReading};
 use super::score::Score;
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Result, Task};
-use crate::model::Model;
+use crate::common::*;
 use crate::sae::SitePair;
 use crate::sae::metrics::{Effect, EvaluationText, Losses, effects};
 

@@ -2,16 +2,13 @@
 //! the model finds likelier than the wrong ones.
 
 use super::reading::EvaluationReading;
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::pairs::tokens::{PairTokenOptions, Prompt, TokenPair, token_pairs};
 use crate::data::pairs::{PairOptions, TASKS};
 use crate::intervene::metric::{Measure, MetricPlan, pairs_at_once};
-use crate::model::Model;
 use crate::model::hooks::{At, BoundHook, Chain, Edit};
-use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::sae::splice::{ErrorTreatment, Splice, masked};
-use crate::tensor::{Device, Tensor, floats};
 
 /// The label column of a text of the labelled language, whose tasks the model may know.
 const OF_THE_LANGUAGE: &str = "name_role";

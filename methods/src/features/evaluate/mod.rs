@@ -24,9 +24,8 @@ mod tests;
 use std::collections::BTreeSet;
 
 use super::coverage::Coverage;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::model::Model;
 use crate::probes::Probe;
 use crate::sae::Sae;
 use questions::{ProbeQuestion, QuestionOptions};

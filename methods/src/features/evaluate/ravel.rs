@@ -12,17 +12,13 @@ use std::collections::BTreeMap;
 
 use super::ablated::written;
 use super::reading::{DictionaryCodes, EvaluationReading};
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::pairs::PairOptions;
 use crate::data::pairs::tokens::{PairTokenOptions, Prompt, TokenPair, token_pairs};
 use crate::intervene::metric::{Measure, MetricPlan, values};
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::decoder::Logits;
 use crate::model::hooks::{At, BoundHook, Chain, Edit};
-use crate::model::run::Ask;
-use crate::model::site::Place;
-use crate::tensor::{DType, Device, Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 /// The attributes of one kind of entity.
 const GROUPS: [&[&str]; 3] = [&["trade", "home", "friend"], &["capital", "language"], &["country", "river"]];
@@ -218,7 +214,7 @@ fn ranked(coded: &DictionaryCodes, of_it: &[&Facts], of_others: &[&Facts]) -> Re
     let score: Vec<f64> = own.iter().zip(&others).map(|(own, other)| -own - other.abs()).collect();
     let mut ranked: Vec<u32> =
         (0..).zip(&score).filter(|(_, score)| **score > 0.0).map(|(feature, _)| feature).collect();
-    ranked.sort_by(|a, b| score[*b as usize].total_cmp(&score[*a as usize]));
+    order::sort_descending(&mut ranked, |feature| score[*feature as usize]);
     Ok(ranked)
 }
 

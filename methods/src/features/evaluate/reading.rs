@@ -8,21 +8,16 @@ use faer::Mat;
 
 use super::codes::TokenCodes;
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::pack::Row;
 use crate::data::{Text, harvest};
-use crate::err;
 use crate::features::facts::{Fact, of_labels};
 use crate::features::feature::place;
 use crate::features::text_codes::{TextCodes, TextLimits, finite};
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::sae::baselines::{CovarianceMoments, random_about};
 use crate::sae::metrics::{CodedBatch, MeasureOptions, Measures, Meter};
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::tensor::dtype;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;

@@ -1,10 +1,7 @@
 //! A loaded model that answers questions: it continues them, and its own logits are the probabilities of its tokens.
 
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::features::feature::tokenizer;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::predict::likeliest;
 use crate::questions::{Answers, Question, Reply, TokenChances};

@@ -7,11 +7,10 @@ use super::fragments::{FragmentOptions, Fragments, Half};
 use super::simulation::MOST;
 use super::words::{marked, one_line, shown};
 use crate::base::random::Seed;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::features::describe;
 use crate::features::feature::FeatureList;
-use crate::model::Model;
 use crate::questions::Question;
 
 /// The number of fragments that an explainer is shown, every second one of the ten strongest: the same share of them as

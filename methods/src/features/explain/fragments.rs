@@ -6,13 +6,11 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::base::random::{Seed, stream};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{EncodedDocument, Encoder, Row};
-use crate::err;
 use crate::features::TextCodes;
 use crate::features::feature::{FeatureList, tokenizer};
-use crate::model::Model;
 use crate::sae::{About, Parts, Sae};
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::Labels;
@@ -115,7 +113,7 @@ impl Fragments {
         let strongest = |fragment: usize| self.codes(feature, fragment).into_iter().fold(0.0, f64::max);
         let all = self.half(half).map(|fragment| (strongest(fragment), fragment));
         let (mut active, silent): (Vec<_>, Vec<_>) = all.partition(|(code, _)| *code > 0.0);
-        active.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        order::sort_descending(&mut active, |(code, _)| *code);
         let numbers = |of: Vec<(f64, usize)>| of.into_iter().map(|(_, fragment)| fragment).collect();
         (numbers(active), numbers(silent))
     }

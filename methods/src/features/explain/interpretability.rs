@@ -6,10 +6,9 @@ use super::explanation::Answerer;
 use super::fragments::Fragments;
 use super::score::{self, Details, ExplanationScore, ScoreOptions};
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::features::feature::FeatureList;
-use crate::model::Model;
 
 /// The seed of the bootstrap.
 const SEED: u64 = 0;

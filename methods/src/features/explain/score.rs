@@ -7,11 +7,9 @@ use super::fragments::{FragmentOptions, Fragments};
 use super::simulated::{self, CorrelationSums, JudgedFragment, SimulationScores};
 use super::verdicts::TextVerdict;
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
 use crate::features::feature::FeatureList;
-use crate::model::Model;
 
 crate::choices! {
     /// Methods to judge an explanation.

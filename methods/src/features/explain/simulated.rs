@@ -5,8 +5,7 @@ use super::explanation::{Answerer, Explanation};
 use super::fragments::{Fragments, Half};
 use super::simulation::{self, MOST};
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::features::describe::KnownFacts;
 use crate::questions::Question;
 

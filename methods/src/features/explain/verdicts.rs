@@ -3,8 +3,7 @@
 
 use serde_json::json;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::questions::{Question, Reply, TokenChances};
 
 const DETECTION: &str = "A feature of a neural network is active at some tokens of a text, and an explanation says at which. \

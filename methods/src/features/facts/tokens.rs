@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Fact, FactRole};
+use crate::base::order;
 use crate::features::TextCodes;
 
 /// A function that tells whether a token's text looks like something.
@@ -100,7 +101,7 @@ pub fn of_name(read: &TextCodes, name: &str) -> Option<Fact> {
 /// Returns the tokens with the largest sums.
 fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
     let mut sums: Vec<(K, f64)> = sums.into_iter().collect();
-    sums.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    order::sort_descending(&mut sums, |(_, sum)| *sum);
     sums.into_iter().take(count).map(|(key, _)| key).collect()
 }
 

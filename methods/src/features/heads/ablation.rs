@@ -2,11 +2,8 @@
 
 use super::text::HeadReading;
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Result, Task};
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
+use crate::common::*;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
-use crate::tensor::{DType, Tensor};
 
 /// Number of rows in a batch.
 const AT_ONCE: usize = 16;

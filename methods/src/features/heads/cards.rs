@@ -8,14 +8,12 @@ use super::repeats::{KnownKinds, Repeats, known_kinds};
 use super::text::{HeadContext, HeadReading};
 use super::tokens::{TokenReading, entering, raised_by};
 use super::{HeadCard, HeadCards, HeadScores, HeadsOptions, layers, text, tokens};
-use crate::base::{Card, Cell, HeatText, Result, Table, Task};
-use crate::err;
+use crate::base::{Card, HeatText};
+use crate::common::*;
 use crate::features::FeatureCard;
 use crate::features::card::Group;
 use crate::features::contexts::{name as token_name, quoted};
-use crate::model::Model;
 use crate::sae::Sae;
-use crate::tensor::{DType, Tensor};
 
 /// Tokens of a context before the key, and the least number of them before the query.
 const BEFORE_KEY: usize = 4;

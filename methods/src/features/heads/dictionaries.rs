@@ -2,14 +2,10 @@
 //! dictionaries behind it have the direction of what it writes.
 
 use super::text::HeadContext;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::features::contexts::codes;
 use crate::features::feature::{Feature, place};
-use crate::model::Model;
-use crate::model::site::{Place, SiteKind};
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{DType, Device, Tensor, floats};
 
 /// Number of rows that are encoded at once.
 const AT_ONCE: usize = 8;
@@ -110,7 +106,7 @@ impl<'a> HeadDictionary<'a> {
         }
         let more = |feature: &usize| at_keys[*feature] - self.means[*feature];
         let mut order: Vec<usize> = (0..at_keys.len()).filter(|feature| more(feature) > 0.0).collect();
-        order.sort_by(|a, b| more(b).total_cmp(&more(a)).then(a.cmp(b)));
+        order::sort_descending(&mut order, more);
         let row = |feature: &usize| -> Vec<Cell> {
             vec![self.name(*feature), at_keys[*feature].into(), self.means[*feature].into()]
         };
@@ -128,7 +124,7 @@ impl<'a> HeadDictionary<'a> {
         let cosines = self.directions.matmul(&(vector / f64::from(length))?.unsqueeze(1)?)?.squeeze(1)?;
         let cosines = floats(&cosines)?;
         let mut order: Vec<usize> = (0..cosines.len()).collect();
-        order.sort_by(|a, b| cosines[*b].abs().total_cmp(&cosines[*a].abs()).then(a.cmp(b)));
+        order::sort_descending(&mut order, |feature| cosines[*feature].abs());
         let row = |feature: &usize| -> Vec<Cell> { vec![self.name(*feature), cosines[*feature].into()] };
         Ok(Table::new(
             format!("Features of {} along what it writes", self.site()),

@@ -23,10 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use super::FeatureCard;
 use crate::base::results::MISSING;
-use crate::base::{Cell, Grid, Result, Table, names};
+use crate::base::{Grid, names};
+use crate::common::*;
 use crate::data::harvest;
-use crate::err;
-use crate::model::Model;
 
 crate::options! {
     #[derive(Debug, Clone)]

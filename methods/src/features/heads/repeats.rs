@@ -6,9 +6,7 @@ use rand::RngExt;
 
 use super::{HeadsOptions, text};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::config::Config;
 
 /// The default length of a sequence.

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Result, Task};
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Device, Tensor};
+use crate::common::*;
 
 /// Approximate number of bytes of the patterns and outputs of a batch.
 const AT_ONCE: usize = 1 << 27;

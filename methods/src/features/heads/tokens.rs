@@ -4,17 +4,10 @@
 //! The model itself computes it: every layer reads the embedding in place of the residual stream, in texts of one token,
 //! where a head can attend to nothing else. So whatever a family has between the stream and values is in it.
 
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::features::logits::promoted_along;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::config::NormKind;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::{Action, At, BoundHook, Edit};
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Tensor};
 
 /// Approximate number of bytes that a batch records.
 const AT_ONCE: usize = 1 << 26;

@@ -11,10 +11,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::base::{Result, Task, memory, parallel};
+use serde::{Deserialize, Serialize};
+
+use crate::common::*;
 use crate::data::harvest::{ActivationBlock, FunctionSink, Skipped, TextReading};
 use crate::data::pack;
-use crate::err;
 use crate::features::feature::{site, tokenizer};
 use crate::features::text_codes::TextCodes;
 use crate::sae::{Sae, SparseCodes};
@@ -50,7 +51,7 @@ impl Default for KeptPositions {
 }
 
 /// A survey: dictionaries, the text that they read, and the positions where each of their features is active.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Survey {
     /// The name of the text.
     pub name: String,
@@ -66,7 +67,8 @@ pub struct Survey {
     pub dictionaries: Vec<Vec<Tally>>,
     /// The distribution of the activations of each feature, in the order of `dictionaries`.
     pub spreads: Vec<Vec<Spread>>,
-    /// The activations around the kept positions, of the requested features, in the order of `dictionaries`.
+    /// The activations around the kept positions, of the requested features, in the order of `dictionaries`. A file has none.
+    #[serde(skip)]
     pub windows: Vec<Vec<Windows>>,
 }
 
@@ -74,7 +76,7 @@ pub struct Survey {
 pub type Watch<'a> = (Window, &'a dyn Fn(usize, usize) -> bool);
 
 /// The distribution of a feature's activations over sizes, tokens and positions.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub sizes: SizeClasses,
     pub tokens: TopTokens,

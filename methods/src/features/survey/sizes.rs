@@ -1,6 +1,8 @@
 //! The histogram of a feature's activations: exact counts in bins that widen as larger ones come, and some of the
 //! positions of each bin.
 
+use serde::{Deserialize, Serialize};
+
 use super::tally::{Moment, mixed};
 use crate::base::results::Histogram;
 
@@ -10,7 +12,7 @@ const STEPS: usize = 64;
 const KEPT: usize = 2;
 
 /// The sizes of activations above and below zero.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SizeClasses {
     above: Side,
     below: Side,
@@ -60,7 +62,7 @@ impl SizeClasses {
 }
 
 /// Activations of one sign, by their distance from zero.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Side {
     /// A bound above all activations so far; 0 before the first.
     reach: f32,

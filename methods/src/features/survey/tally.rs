@@ -1,16 +1,18 @@
 //! The counts of one feature.
 
+use serde::{Deserialize, Serialize};
+
 use super::KeptPositions;
 
 /// A position where a feature is active.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     pub row: u32,
     pub column: u32,
     pub code: f32,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// The number of positions at which the feature is active.
     pub fired: u64,

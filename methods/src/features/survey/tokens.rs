@@ -1,5 +1,7 @@
 //! The tokens with the largest sums of a feature's activations, in bounded memory.
 
+use serde::{Deserialize, Serialize};
+
 /// The number of tokens tracked at once.
 const FOLLOWED: usize = 32;
 
@@ -7,7 +9,7 @@ const FOLLOWED: usize = 32;
 const LANES: usize = 8;
 
 /// The counts of a token.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AtToken {
     pub token: u32,
     /// The number of the token's occurrences at which the feature was active since it is tracked; `sum` is that of the
@@ -20,7 +22,7 @@ pub struct AtToken {
 
 /// The tokens with the largest sums, by the Space-Saving algorithm (Metwally et al. 2005) with activations as weights.
 /// A token that has more than the 32nd part of the whole sum is among them.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TopTokens {
     /// The ids by themselves, since they are searched at every activation; no token has the largest id.
     ids: Vec<u32>,

@@ -7,14 +7,12 @@ use super::costs::{Costs, costs};
 use super::reading::{ErasureOptions, LabelledRows, LabelledSite, picked};
 use super::{EraseOptions, Eraser, EraserKind, FittedWith};
 use crate::base::random::Seed;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::probes::judge::JudgeProbeOptions;
 use crate::probes::matrix::matrix;
 use crate::probes::split::RowSplit;
 use crate::probes::{ClassName, Probe, ProbeOptions, RowGroups};
 use crate::sae::Sae;
-use crate::tensor::Tensor;
 
 /// The number of draws of random directions that each row of the control averages.
 const DRAWS: u64 = 3;

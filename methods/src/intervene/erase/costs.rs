@@ -2,12 +2,10 @@
 
 use super::Eraser;
 use super::reading::{LabelledRows, batch_of, batches};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::hooks::BoundHook;
 use crate::model::reading::compare::kl;
-use crate::tensor::floats;
+use crate::model::run::PassEnd;
 
 /// The rise of the loss, and KL, that an eraser causes: sums or means over positions.
 #[derive(Clone, Copy, Default)]
@@ -37,12 +35,33 @@ pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser]
             continue;
         }
         let batch = batch_of(rows)?;
-        let clean = model.decoder.logits_at_points(&batch, &places, Vec::new(), task)?;
+        let decoder = &model.decoder;
+        let end = |hooks| -> Result<PassEnd> {
+            Ok(decoder.run_to_end(&batch, Ask { hooks, ..Ask::default() }, &places, task)?.1)
+        };
+        let clean = end(Vec::new())?;
+        // Where no token comes next, the loss of any other is left out.
+        let next = |(row, position): &(usize, usize)| rows[*row].ids.get(position + 1).copied().unwrap_or_default();
+        let targets: Vec<u32> = places.iter().map(next).collect();
         bar.advance(rows.len() as u64);
         for (eraser, sum) in erasers.iter().zip(&mut sums) {
             task.check()?;
             let hook = BoundHook::new(model.decoder.config(), site, None, None, Box::new(Eraser::clone(eraser)))?;
-            let erased = model.decoder.logits_at_points(&batch, &places, vec![hook], task)?;
+            let erased = end(vec![hook])?;
+            let compared = decoder.compared_by_words(&[clean.clone(), erased.clone()], &targets, task)?;
+            if let Some([clean, erased]) = compared.as_deref() {
+                for ((clean, erased), (row, position)) in clean.iter().zip(erased).zip(&places) {
+                    if losses[*row][*position] {
+                        sum.loss += erased.loss - clean.loss;
+                    } else {
+                        sum.kl += erased.divergence;
+                    }
+                }
+                bar.advance(rows.len() as u64);
+                continue;
+            }
+            let [clean, erased] = [&clean, &erased].map(|end| decoder.logits_of(end, 0..places.len(), task));
+            let [clean, erased] = [clean?, erased?];
             for (at, (row, position)) in places.iter().enumerate() {
                 let clean = floats(&clean.get(at)?)?;
                 let erased = floats(&erased.get(at)?)?;

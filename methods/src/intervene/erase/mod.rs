@@ -25,16 +25,14 @@ use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::model::hooks::{At, Edit, Projection};
-use crate::model::site::Place;
 use crate::options::OptionGroup;
 use crate::probes::matrix::{check_width, matrix, means, tensor};
 use crate::probes::{ClassLabels, ClassName};
 use crate::sae::Sae;
 use crate::sae::splice::heads_joined;
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::tensor::dtype;
 
 crate::choices! {
     /// Methods to erase a concept.

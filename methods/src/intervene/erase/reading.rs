@@ -4,19 +4,14 @@ use std::collections::BTreeSet;
 
 use super::EraserKind;
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{self, width};
 use crate::data::pack::{self, Row};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::{Place, one_site};
+use crate::model::site::one_site;
 use crate::probes::split::{HeldOutOptions, RowSplit};
 use crate::probes::{ClassLabels, ClassName, RowGroups};
 use crate::sae::Sae;
-use crate::tensor::{DType, Device, Tensor};
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;

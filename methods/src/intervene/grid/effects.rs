@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::groups::{PairGroup, PatchDirection};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::intervene::metric::Normaliser;
 
 /// The effects of one patch, as far as they are known.

@@ -1,9 +1,12 @@
 //! Exact effects: only what comes after a change is recomputed.
 //!
 //! The residual stream before the changed block, and keys and values before the changed position, are those of the run
-//! that is patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch.
-//! A model that keeps hooks, is not causal or has recurrent layers is run as a whole for each patch.
+//! that is patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch;
+//! those of sites with few rows of their own, such as whole sites of short prompts, wait behind their block for those of
+//! later layers and go on with them. A model that keeps hooks, is not causal or has recurrent layers is run as a whole for
+//! each patch.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::effects::{BothRuns, PatchEffects};
@@ -17,12 +20,13 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::cache::{Cache, Recorder};
 use crate::model::decoder::{BegunTexts, Decoder, Logits, Pass, Past};
-use crate::model::hooks::{Chain, Hooks};
+use crate::model::hooks::{Chain, Hooks, NoHooks};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{Tensor, floats};
 
-/// Approximate number of tokens of variants that are computed at once.
+/// Approximate numbers of tokens of variants, and of logits, that are computed at once.
 const TOKENS_AT_ONCE: usize = 1 << 12;
+const LOGITS_AT_ONCE: usize = 1 << 25;
 
 /// The number of neighbouring positions whose patches begin at the first of them, while their variants have fewer rows
 /// than make a product efficient.
@@ -52,13 +56,22 @@ impl<'a> RecordedRun<'a> {
     }
 }
 
+/// Activations that are patched in.
+enum PatchedIn<'a> {
+    /// Activations of another run.
+    Run(Box<RecordedRun<'a>>),
+    Zero,
+    /// A mean for each site, with axes of 1 for texts and positions.
+    Means(&'a BTreeMap<Place, Tensor>),
+}
+
 /// The run that is patched and the one whose activations are patched in, with the activations that are needed from
 /// them.
 pub struct RunPair<'a> {
     pub group: &'a PairGroup,
     decoder: &'a Decoder,
     base: RecordedRun<'a>,
-    source: RecordedRun<'a>,
+    source: PatchedIn<'a>,
     /// The first position at which the runs differ.
     pub first: usize,
     /// Whether each variant is run as a whole.
@@ -78,7 +91,6 @@ impl<'a> RunPair<'a> {
         let decoder = model.decoder.as_ref();
         let (run, from) = group.direction.prompts();
         let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, which, &group.numbers, task);
-        let is_whole = !decoder.config().continues_anywhere() || !decoder.kept().is_empty();
         let layers = decoder.config().layers;
         let blocks = own.iter().chain(other).flat_map(|place| [place.site.layer, place.site.layer + 1]);
         let streams = blocks.map(|block| stream_before(block, layers));
@@ -88,10 +100,39 @@ impl<'a> RunPair<'a> {
         }
         let base = RecordedRun::new(decoder, plan(run)?, recorded, task)?;
         let source = RecordedRun::new(decoder, plan(from)?, other.to_vec(), task)?;
+        let source = PatchedIn::Run(Box::new(source));
+        let is_whole = runs_whole(decoder);
         let first = if is_whole { 0 } else { group.first_change() };
         let runs = Self { group, decoder, base, source, first, is_whole };
         runs.both().check(group)?;
         Ok(runs)
+    }
+
+    /// Records the run that is ablated: at some sites 0 is patched in, or the means that are given.
+    pub fn ablated(
+        model: &'a Model,
+        group: &'a PairGroup,
+        measure: Measure<'a>,
+        sites: &[Place],
+        means: Option<&'a BTreeMap<Place, Tensor>>,
+        task: &Task,
+    ) -> Result<Self> {
+        let decoder = model.decoder.as_ref();
+        let (run, _) = group.direction.prompts();
+        let plan = MetricPlan::new(measure, decoder, &group.pairs, run, &group.numbers, task)?;
+        let layers = decoder.config().layers;
+        let blocks = sites.iter().flat_map(|place| [place.site.layer, place.site.layer + 1]);
+        let recorded = blocks.map(|block| stream_before(block, layers)).chain(sites.to_vec()).collect();
+        let base = RecordedRun::new(decoder, plan, recorded, task)?;
+        let source = means.map_or(PatchedIn::Zero, PatchedIn::Means);
+        let runs = Self { group, decoder, base, source, first: 0, is_whole: runs_whole(decoder) };
+        runs.both().check(group)?;
+        Ok(runs)
+    }
+
+    /// Returns whether 0 is patched in.
+    pub fn is_zero(&self) -> bool {
+        matches!(self.source, PatchedIn::Zero)
     }
 
     /// Returns an activation of the run that is patched.
@@ -101,7 +142,14 @@ impl<'a> RunPair<'a> {
 
     /// Returns an activation of the run that is patched in, at the positions of the run that is patched.
     pub fn other(&self, place: Place) -> Result<Tensor> {
-        let source = self.source.cache.at(place)?;
+        let source = match &self.source {
+            PatchedIn::Run(run) => run.cache.at(place)?,
+            PatchedIn::Zero => return Ok(self.own(place)?.zeros_like()?),
+            PatchedIn::Means(means) => {
+                let mean = means.get(&place).ok_or_else(|| err!(Bug, "the mean of `{place}` was not taken"))?;
+                return Ok(mean.broadcast_as(self.own(place)?.shape())?.contiguous()?);
+            }
+        };
         if !self.group.is_aligned() {
             return Ok(source);
         }
@@ -120,7 +168,11 @@ impl<'a> RunPair<'a> {
 
     /// Returns the metric of each pair without any patch.
     pub fn both(&self) -> BothRuns {
-        BothRuns { run: self.base.values.clone(), from: self.source.values.clone() }
+        let from = match &self.source {
+            PatchedIn::Run(source) => &source.values,
+            PatchedIn::Zero | PatchedIn::Means(_) => &self.base.values,
+        };
+        BothRuns { run: self.base.values.clone(), from: from.clone() }
     }
 
     /// Returns the differences between values of the metric and those of the run without a patch.
@@ -140,18 +192,11 @@ impl<'a> RunPair<'a> {
 }
 
 /// Adds the effects of some parts for the pairs of a group.
-pub fn effects(
-    model: &Model,
-    group: &PairGroup,
-    measure: Measure,
-    parts: &[PatchPart],
-    effects: &mut PatchEffects<PatchPart>,
-    task: &Task,
-) -> Result<BothRuns> {
-    let sites: Vec<Place> = sites(parts).map(|site| Place { site, head: None }).collect();
-    let runs = RunPair::new(model, group, measure, &[], &sites, task)?;
-    for place in &sites {
-        let source = runs.other(*place)?;
+pub fn effects(runs: &RunPair, parts: &[PatchPart], effects: &mut PatchEffects<PatchPart>, task: &Task) -> Result<()> {
+    let group = runs.group;
+    let mut waiting = Vec::new();
+    for place in sites(parts) {
+        let source = runs.other(place)?;
         let here = parts.iter().filter(|part| part.place.site == place.site);
         let (mut changed, same): (Vec<PatchPart>, Vec<PatchPart>) =
             here.partition(|part| part.start(runs.first) >= runs.first);
@@ -161,6 +206,10 @@ pub fn effects(
             effects.add(group, part, group.pairs.iter().map(|_| 0.0))?;
         }
         let changing = runs.changing(place.site.layer);
+        if changing.are_few(&changed) {
+            waiting.push(SitePatches { site: place.site, parts: changed, source });
+            continue;
+        }
         for some in changing.batches(&changed) {
             task.check()?;
             let columns = changing.changed(place.site, some);
@@ -170,7 +219,57 @@ pub fn effects(
             }
         }
     }
-    Ok(runs.both())
+    joined(runs, &waiting, effects, task)
+}
+
+/// Parts of one site that are patched one by one, and what is patched in.
+struct SitePatches {
+    site: Site,
+    parts: Vec<PatchPart>,
+    source: Tensor,
+}
+
+/// Adds the effects of the parts of some sites, in the order of the computation, whose variants go on together behind the
+/// blocks in which they begin.
+fn joined(runs: &RunPair, waiting: &[SitePatches], effects: &mut PatchEffects<PatchPart>, task: &Task) -> Result<()> {
+    let all: Vec<(usize, PatchPart)> =
+        waiting.iter().enumerate().flat_map(|(at, of)| of.parts.iter().map(move |part| (at, *part))).collect();
+    let last = runs.changing(runs.decoder.config().layers.saturating_sub(1));
+    let first = runs.first.min(last.needed());
+    for some in all.chunks(last.at_once()) {
+        let mut together: Option<Tensor> = None;
+        let mut count = 0;
+        let mut next = 0;
+        for new in some.chunk_by(|a, b| a.0 == b.0) {
+            task.check()?;
+            let SitePatches { site, source, .. } = &waiting[new[0].0];
+            let changing = runs.changing(site.layer);
+            let parts: Vec<PatchPart> = new.iter().map(|(_, part)| *part).collect();
+            let columns = changing.changed(*site, &parts);
+            let mut replace = Replace { site: *site, parts: &parts, source };
+            let x = changing.behind_own_block(parts.len(), first, columns, &mut replace, task)?;
+            together = Some(match together {
+                None => x,
+                Some(before) => {
+                    let before = last.onward(count, first, before, next..site.layer + 1, task)?;
+                    Tensor::cat(&[before, x], 0)?
+                }
+            });
+            count += parts.len();
+            next = site.layer + 1;
+        }
+        let Some(x) = together else { continue };
+        let x = last.onward(count, first, x, next..last.layer + 1, task)?;
+        for ((_, part), values) in some.iter().zip(last.read(count, &x, task)?) {
+            effects.add(runs.group, *part, runs.effects(&values))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether each variant of a model is run as a whole.
+fn runs_whole(decoder: &Decoder) -> bool {
+    !decoder.config().continues_anywhere() || !decoder.kept().is_empty()
 }
 
 /// Returns the site of the residual stream before a block; the last one is that which is unembedded.
@@ -190,12 +289,12 @@ fn stays_in_column(kind: SiteKind) -> bool {
     kind >= Z || matches!(kind, QLatent | Q | QRot | Scores | Pattern)
 }
 
-/// Returns the sites of some parts, each once.
-fn sites(parts: &[PatchPart]) -> impl Iterator<Item = Site> {
+/// Returns the sites of some parts, each once, in the order of the computation.
+pub fn sites(parts: &[PatchPart]) -> Vec<Place> {
     let mut sites: Vec<Site> = parts.iter().map(|part| part.place.site).collect();
     sites.sort();
     sites.dedup();
-    sites.into_iter()
+    sites.into_iter().map(|site| Place { site, head: None }).collect()
 }
 
 /// Variants of a run that change from one layer on.
@@ -214,7 +313,23 @@ impl ChangedVariants<'_> {
     pub fn at_once(&self) -> usize {
         let batch = self.base.plan.batch();
         let tokens = batch.rows().len() * batch.width();
-        (TOKENS_AT_ONCE / tokens.max(1)).max(1)
+        let by_tokens = (TOKENS_AT_ONCE / tokens.max(1)).max(1);
+        // Whole runs have the logits of all variants at once.
+        if self.is_whole { by_tokens.min(self.read_at_once()) } else { by_tokens }
+    }
+
+    /// Returns the number of variants whose logits are computed at once.
+    fn read_at_once(&self) -> usize {
+        let logits = self.base.plan.points().len() * self.decoder.config().outputs();
+        (LOGITS_AT_ONCE / logits.max(1)).max(1)
+    }
+
+    /// Returns whether the variants of some parts of one site, which begin at the same column, have fewer rows by
+    /// themselves than make a product efficient.
+    fn are_few(&self, parts: &[PatchPart]) -> bool {
+        let batch = self.base.plan.batch();
+        let rows = parts.len() * batch.rows().len() * (batch.width() - self.first.min(batch.width()));
+        !self.is_whole && rows < ENOUGH && !parts.iter().any(PatchPart::is_position)
     }
 
     /// Returns the parts that are computed together, from parts in the order of their first columns.
@@ -264,12 +379,42 @@ impl ChangedVariants<'_> {
             // Nothing reads these columns.
             return Ok(vec![self.base.values.clone(); count]);
         }
-        let logits =
-            if self.is_whole { self.whole(count, hooks, task)? } else { self.behind(count, changed, hooks, task)? };
+        if !self.is_whole {
+            let last = self.behind(count, changed, hooks, task)?;
+            return self.read(count, &last, task);
+        }
+        self.each_value(count, &self.whole(count, hooks, task)?)
+    }
+
+    /// Returns the metric of every pair in each of some variants, from the logits at all points of all variants.
+    fn each_value(&self, count: usize, logits: &Tensor) -> Result<Vec<Vec<f64>>> {
         let points = self.base.plan.points().len();
         let each =
             (0..count).map(|number| floats(&self.base.plan.values(&logits.narrow(0, number * points, points)?)?));
         each.collect()
+    }
+
+    /// Returns the metric of every pair in each of some variants, from the stream behind the last block, from the first
+    /// column that the metric reads on: `[variants * texts, columns, d_model]`.
+    fn read(&self, count: usize, last: &Tensor, task: &Task) -> Result<Vec<Vec<f64>>> {
+        let plan = &self.base.plan;
+        let texts = plan.batch().rows().len();
+        let needed = self.needed();
+        let columns = plan.batch().width() - needed;
+        let place = |variant: usize| {
+            let at = move |(row, column): &(usize, usize)| ((variant * texts + row) * columns + column - needed) as u32;
+            plan.points().iter().map(at)
+        };
+        let places: Vec<u32> = (0..count).flat_map(place).collect();
+        let rows = last.flatten(0, 1)?.index_select(&Tensor::new(places, last.device())?, 0)?;
+        let points = plan.points().len();
+        let mut values = Vec::with_capacity(count);
+        for start in (0..count).step_by(self.read_at_once()) {
+            let some = self.read_at_once().min(count - start);
+            let logits = self.decoder.read_out(&rows.narrow(0, start * points, some * points)?, task)?;
+            values.extend(self.each_value(some, &logits)?);
+        }
+        Ok(values)
     }
 
     /// Computes the logits at all points of all variants by whole passes.
@@ -289,41 +434,76 @@ impl ChangedVariants<'_> {
         self.base.plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0)
     }
 
-    /// Computes the logits at all points of all variants by what comes after the changes.
+    /// Computes the stream behind the last block in all variants, from the first column that the metric reads on:
+    /// `[variants * texts, columns, d_model]`.
     fn behind(&self, count: usize, changed: Range<usize>, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
-        let plan = &self.base.plan;
-        let texts = self.base.plan.batch().rows().len();
         let layers = self.decoder.config().layers;
-        let width = plan.batch().width();
         let needed = self.needed();
         let first = changed.start.min(needed);
-        let which: Vec<u32> = (0..count).flat_map(|_| 0..texts as u32).collect();
-        let of_variants = Tensor::new(which.as_slice(), self.decoder.device())?;
-        let stream = |block: usize, columns: Range<usize>| -> Result<Tensor> {
-            let stream = self.base.cache.at(stream_before(block, layers))?;
-            Ok(stream.narrow(1, columns.start, columns.len())?.contiguous()?.index_select(&of_variants, 0)?)
-        };
-        let begun = BegunTexts { batch: plan.batch(), past: &self.base.past, which: &which, start: first };
-        let mut x = stream(self.layer, first..changed.end)?;
-        let mut block = self.layer;
-        if changed.end < width {
-            // Behind this block, later columns are those of the run.
-            x = self.decoder.behind_hooks(&begun, first, x, block..block + 1, hooks, task)?;
-            block += 1;
-            x = Tensor::cat(&[x, stream(block, changed.end..width)?], 1)?;
+        let which = self.which(count);
+        let begun = self.begun(&which, first);
+        if changed.end == self.base.plan.batch().width() {
+            let x = self.stream(self.layer, first..changed.end, &which)?;
+            return self.decoder.behind_hooks(&begun, needed, x, self.layer..layers, hooks, task);
         }
-        let columns = width - needed;
-        let last = if block < layers {
-            self.decoder.behind_hooks(&begun, needed, x, block..layers, hooks, task)?
-        } else {
-            x.narrow(1, needed - first, columns)?.contiguous()?
-        };
-        let place = |variant: usize| {
-            let at = move |(row, column): &(usize, usize)| ((variant * texts + row) * columns + column - needed) as u32;
-            plan.points().iter().map(at)
-        };
-        let places: Vec<u32> = (0..count).flat_map(place).collect();
-        let rows = last.flatten(0, 1)?.index_select(&Tensor::new(places, last.device())?, 0)?;
-        self.decoder.read_out(&rows, task)
+        let x = self.behind_own_block(count, first, changed, hooks, task)?;
+        if self.layer + 1 == layers {
+            return Ok(x);
+        }
+        self.decoder.behind_hooks(&begun, needed, x, self.layer + 1..layers, hooks, task)
+    }
+
+    /// Computes the stream behind the block in which variants begin to change, from the column `first` on, or behind the
+    /// last block from the first one that the metric reads.
+    fn behind_own_block(
+        &self,
+        count: usize,
+        first: usize,
+        changed: Range<usize>,
+        hooks: &mut dyn Hooks,
+        task: &Task,
+    ) -> Result<Tensor> {
+        let width = self.base.plan.batch().width();
+        let is_last = self.layer + 1 == self.decoder.config().layers;
+        let needed = self.needed();
+        let which = self.which(count);
+        let begun = self.begun(&which, first);
+        let x = self.stream(self.layer, first..changed.end, &which)?;
+        let own = self.layer..self.layer + 1;
+        if changed.end == width {
+            let from = if is_last { needed } else { first };
+            return self.decoder.behind_hooks(&begun, from, x, own, hooks, task);
+        }
+        // Behind this block, later columns are those of the run.
+        let x = self.decoder.behind_hooks(&begun, first, x, own, hooks, task)?;
+        let x = Tensor::cat(&[x, self.stream(self.layer + 1, changed.end..width, &which)?], 1)?;
+        if is_last { Ok(x.narrow(1, needed - first, width - needed)?.contiguous()?) } else { Ok(x) }
+    }
+
+    /// Computes the stream behind some more blocks in variants that have changed before, from the column `first` on, or
+    /// behind the last block from the first one that the metric reads.
+    fn onward(&self, count: usize, first: usize, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+        if blocks.is_empty() {
+            return Ok(x);
+        }
+        let which = self.which(count);
+        let from = if blocks.end == self.decoder.config().layers { self.needed() } else { first };
+        self.decoder.behind_hooks(&self.begun(&which, first), from, x, blocks, &mut NoHooks, task)
+    }
+
+    /// Returns the text of each row of some variants.
+    fn which(&self, count: usize) -> Vec<u32> {
+        (0..count).flat_map(|_| 0..self.base.plan.batch().rows().len() as u32).collect()
+    }
+
+    fn begun<'b>(&'b self, which: &'b [u32], start: usize) -> BegunTexts<'b> {
+        BegunTexts { batch: self.base.plan.batch(), past: &self.base.past, which, start }
+    }
+
+    /// Returns some columns of the residual stream of the run before a block, for each row of variants.
+    fn stream(&self, block: usize, columns: Range<usize>, which: &[u32]) -> Result<Tensor> {
+        let stream = self.base.cache.at(stream_before(block, self.decoder.config().layers))?;
+        let which = Tensor::new(which, self.decoder.device())?;
+        Ok(stream.narrow(1, columns.start, columns.len())?.contiguous()?.index_select(&which, 0)?)
     }
 }

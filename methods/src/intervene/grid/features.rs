@@ -1,24 +1,20 @@
 //! Features of a dictionary as parts of a grid: x becomes x + (c'_j - c_j) d_j at all positions, with the activations c
-//! of the run and c' of the one that is patched in. The reconstruction error stays. Where a feature has the same
+//! of the run and c' of the one that is patched in, or 0. The reconstruction error stays. Where a feature has the same
 //! activations in both runs its effect is exactly 0, and nothing is computed.
 
 use std::collections::BTreeMap;
 
 use super::GridOptions;
-use super::effects::{BothRuns, PatchEffects};
+use super::effects::PatchEffects;
 use super::exact::RunPair;
-use super::groups::PairGroup;
 use super::parts::{PatchPart, SitePart};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
-use crate::intervene::metric::Measure;
-use crate::model::Model;
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::{Place, Site, one_site};
+use crate::model::site::one_site;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, site_of};
-use crate::tensor::{Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 /// The number of features whose changes are computed at once.
 const FEATURES_AT_ONCE: usize = 256;
@@ -73,24 +69,30 @@ pub struct FeatureChanges<'a> {
 }
 
 impl<'a> FeatureChanges<'a> {
-    /// Computes the differences. `own` and `other` are activations `[texts, pos, ..]` of both runs.
+    /// Computes the differences. `own` and `other` are activations `[texts, pos, ..]` of both runs; without another one
+    /// its codes are 0.
     pub fn new(
         place: Place,
         sae: &'a Sae,
         own: &Tensor,
-        other: &Tensor,
+        other: Option<&Tensor>,
         lengths: &[usize],
         task: &Task,
     ) -> Result<Self> {
         let readable = |x: &Tensor| dtype::convert(&heads_joined(x, sae.d_in())?, sae.parts().encoder.dtype());
         let input = readable(own)?;
-        let other = readable(other)?;
+        let other = other.map(readable).transpose()?;
         let mut differences: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         // Text by text, since the activations of all texts may not fit.
         for (text, length) in lengths.iter().enumerate() {
             task.check()?;
             let codes = |x: &Tensor| sae.encode(&x.narrow(0, text, 1)?.narrow(1, 0, *length)?.contiguous()?);
-            let changes = floats(&(codes(&other)? - codes(&input)?)?)?;
+            let before = codes(&input)?;
+            let changes = match &other {
+                Some(other) => (codes(other)? - before)?,
+                None => before.neg()?,
+            };
+            let changes = floats(&changes)?;
             for (at, change) in changes.into_iter().enumerate().filter(|(_, change)| *change != 0.0) {
                 let position = at / sae.d_sae();
                 let feature = at % sae.d_sae();
@@ -155,17 +157,15 @@ impl<'a> FeatureChanges<'a> {
 
 /// Adds the effects of all features, by running what comes after each patch.
 pub fn effects(
-    model: &Model,
-    group: &PairGroup,
-    measure: Measure,
+    runs: &RunPair,
     saes: &[SiteDictionary],
     effects: &mut PatchEffects<PatchPart>,
     task: &Task,
-) -> Result<BothRuns> {
-    let places: Vec<Place> = saes.iter().map(|known| known.place).collect();
-    let runs = RunPair::new(model, group, measure, &places, &places, task)?;
+) -> Result<()> {
+    let group = runs.group;
     for SiteDictionary { place, sae } in saes {
-        let found = FeatureChanges::new(*place, sae, &runs.own(*place)?, &runs.other(*place)?, &runs.lengths(), task)?;
+        let other = if runs.is_zero() { None } else { Some(runs.other(*place)?) };
+        let found = FeatureChanges::new(*place, sae, &runs.own(*place)?, other.as_ref(), &runs.lengths(), task)?;
         for part in found.same() {
             effects.add(group, part, group.pairs.iter().map(|_| 0.0))?;
         }
@@ -185,7 +185,7 @@ pub fn effects(
             }
         }
     }
-    Ok(runs.both())
+    Ok(())
 }
 
 /// A hook that adds to a site.

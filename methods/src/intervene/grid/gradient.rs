@@ -16,16 +16,13 @@ use super::groups::PairGroup;
 use super::parts::{PatchPart, SitePart};
 use super::patterns::PatternChanges;
 use super::{GridMethod, GridOptions};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::Model;
 use crate::model::cache::{Cache, Recorder};
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{Action, At, BoundHook, Chain, Edit};
-use crate::model::site::{Heads, Place, Site, SiteKind};
-use crate::tensor::{DType, Tensor, floats};
+use crate::model::site::Heads;
 
 /// A hook that keeps the activation at a site.
 struct KeepActivation(Rc<RefCell<BTreeMap<Site, Tensor>>>);
@@ -108,7 +105,7 @@ pub fn effects(
         let changes = match sae {
             Some(sae) => {
                 let lengths = slopes.plan.batch().lengths();
-                Changes::Features(FeatureChanges::new(*place, sae, &own, &other, &lengths, task)?)
+                Changes::Features(FeatureChanges::new(*place, sae, &own, Some(&other), &lengths, task)?)
             }
             None if turned(place) => Changes::Patterns(PatternChanges {
                 model: decoder,

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::Result;
+use crate::common::*;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::err;
 use crate::intervene::metric::{Measure, pairs_at_once};
-use crate::model::Model;
-use crate::model::site::{Heads, Place};
-use crate::tensor::Tensor;
+use crate::model::site::Heads;
 
 crate::choices! {
     /// Alignments of positions where the prompts of a pair differ in length.

@@ -52,8 +52,11 @@ impl GridLabels<'_> {
     }
 
     fn title(&self) -> String {
-        let (run, from) = self.options.direction.prompts();
         let pairs = count(self.pairs.len(), "pair");
+        if let Some(ablation) = self.options.ablate {
+            return format!("{} into clean prompts, {pairs}", ablation.word());
+        }
+        let (run, from) = self.options.direction.prompts();
         let method = match self.options.method {
             GridMethod::Exact => "",
             GridMethod::Attribution => ", estimated by attribution",

@@ -17,17 +17,19 @@ mod replace;
 #[cfg(test)]
 mod tests;
 
-use crate::base::{Grid, Result, Task};
+use std::collections::BTreeMap;
+
+use crate::base::Grid;
+use crate::common::*;
 use crate::data::pairs::tokens::TokenPair;
-use crate::err;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::gradient_rules::GradientOptions;
-use crate::model::site::{Place, SiteKind, places};
+use crate::model::site::places;
 use crate::options::OptionGroup;
 use crate::sae::Sae;
 use effects::PatchEffects;
+use exact::RunPair;
 use labels::GridLabels;
 use parts::parts_of;
 
@@ -64,6 +66,16 @@ crate::choices! {
     }
 }
 
+crate::choices! {
+    /// Substitutes for another prompt's activations in an ablation.
+    pub enum GridAblation {
+        /// Zero, of a feature in place of its code.
+        Zero = "zero",
+        /// The mean over all positions of the clean prompts.
+        Mean = "mean",
+    }
+}
+
 crate::options! {
     /// Parts that are patched, and how.
     #[derive(Debug, Clone)]
@@ -77,6 +89,9 @@ crate::options! {
         method: GridMethod = GridMethod::Exact;
         /// Whether clean activations are patched into the corrupt run, or corrupt ones into the clean run.
         direction: PatchDirection = PatchDirection::Denoise;
+        /// Substitute for another prompt's activations in the runs of the clean prompts, an ablation: 0, or the mean of the
+        /// site over all positions of these prompts. No other prompts are needed then.
+        ablate: Option<GridAblation> = None => usually("none");
         /// The alignment of positions where the prompts of a pair differ in length: the last ones and so on towards the
         /// beginning, or those of the "tokens" that both have in the same order. A position without another keeps its
         /// activation.
@@ -129,23 +144,38 @@ pub fn grid(
     let config = model.decoder.config();
     let places = options.places(config)?;
     let saes = if options.by == GridBy::Feature { features::placed(model, saes, options)? } else { Vec::new() };
+    // What is ablated stands beside itself.
+    let alone = |pair: &TokenPair| TokenPair { corrupt: pair.clean.clone(), ..pair.clone() };
+    let own: Option<Vec<TokenPair>> = options.ablate.map(|_| pairs.iter().map(alone).collect());
+    let pairs = own.as_deref().unwrap_or(pairs);
+    let direction = if options.ablate.is_some() { PatchDirection::Noise } else { options.direction };
     // AtP* holds the gradients of a pass for each layer.
     let share = if options.method == GridMethod::AtpStar { 4 * config.layers.max(1) } else { 4 };
-    let groups = PairGroup::of(model, pairs, measure, options.direction, options.align, share)?;
+    let groups = PairGroup::of(model, pairs, measure, direction, options.align, share)?;
     let longest = groups.iter().map(PairGroup::length).max().unwrap_or(0);
     let ruled = model.by_rules(options.rules.gradients)?;
+    let means = match options.ablate {
+        Some(GridAblation::Mean) => Some(means_of(model, &groups, &places, task)?),
+        _ => None,
+    };
     let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching", Some(pairs.len() as u64));
     for group in &groups {
         let parts = parts_of(config, &places, options.by, group.length())?;
         let mut found = PatchEffects::new(pairs.len());
-        let both = match (options.method, options.by) {
-            (GridMethod::Exact, GridBy::Feature) => features::effects(model, group, measure, &saes, &mut found, task)?,
-            (GridMethod::Exact, _) => exact::effects(model, group, measure, &parts, &mut found, task)?,
-            _ => {
-                let patched = gradient::PatchedParts { parts: &parts, saes: &saes };
-                gradient::effects(&ruled, group, measure, options, patched, &mut found, task)?
-            }
+        let both = if options.method == GridMethod::Exact {
+            let of_saes: Vec<Place> = saes.iter().map(|known| known.place).collect();
+            let changed = if saes.is_empty() { exact::sites(&parts) } else { of_saes.clone() };
+            let runs = match options.ablate {
+                None => RunPair::new(model, group, measure, &of_saes, &changed, task)?,
+                Some(_) => RunPair::ablated(model, group, measure, &changed, means.as_ref(), task)?,
+            };
+            features::effects(&runs, &saes, &mut found, task)?;
+            exact::effects(&runs, &parts, &mut found, task)?;
+            runs.both()
+        } else {
+            let patched = gradient::PatchedParts { parts: &parts, saes: &saes };
+            gradient::effects(&ruled, group, measure, options, patched, &mut found, task)?
         };
         // Positions that are counted from the end meet at the end.
         let later = if options.align == Alignment::End { longest - group.length() } else { 0 };
@@ -153,9 +183,31 @@ pub fn grid(
         effects.unpatched(group, &both);
         bar.advance(group.pairs.len() as u64);
     }
-    let means = effects.means(options.direction, normalised)?;
+    let means = effects.means(direction, normalised)?;
     let sizes = if options.method == GridMethod::AtpStar { "size of the change" } else { "change" };
     Ok(GridLabels { model, pairs, options }.grid(&means, quantity(sizes, measure, normalised)))
+}
+
+/// Computes the mean of some sites over all positions of the prompts that are run.
+fn means_of(model: &Model, groups: &[PairGroup], places: &[Place], task: &Task) -> Result<BTreeMap<Place, Tensor>> {
+    let mut sites: Vec<Place> = places.iter().map(|place| Place { head: None, ..*place }).collect();
+    sites.dedup();
+    let tokens: usize = groups.iter().map(|group| group.pairs.len() * group.length()).sum();
+    let mut means: BTreeMap<Place, Tensor> = BTreeMap::new();
+    for group in groups {
+        let batch = Batch::new(group.pairs.iter().map(|pair| pair.clean.clone()).collect())?;
+        let cache = model.decoder.cache(&batch, Ask { places: sites.clone(), ..Ask::default() }, task)?;
+        let share = (group.pairs.len() * group.length()) as f64 / tokens as f64;
+        for site in &sites {
+            let part = (cache.mean(*site, false).map_err(|e| e.about("ablate"))? * share)?;
+            let sum = match means.get(site) {
+                Some(sum) => (sum + part)?,
+                None => part,
+            };
+            means.insert(*site, sum);
+        }
+    }
+    Ok(means)
 }
 
 /// Returns the name of the quantity that the numbers of a grid are.
@@ -175,6 +227,13 @@ fn check(pairs: &[TokenPair], measure: Measure, saes: &[Sae], options: &GridOpti
             .about("method"));
     }
     options.refuse_others()?;
+    if options.ablate.is_some() && options.method != GridMethod::Exact {
+        return Err(err!(Argument, "expected the exact method for an ablation, found {:?}", options.method.word())
+            .about("method"));
+    }
+    if options.ablate == Some(GridAblation::Mean) && options.by == GridBy::Feature {
+        return Err(err!(Argument, "expected \"zero\" for features, found \"mean\"").about("ablate"));
+    }
     if options.by != GridBy::Feature && !saes.is_empty() {
         return Err(err!(Argument, "expected by: \"feature\" beside dictionaries, found {:?}", options.by.word())
             .about("dictionaries"));

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use super::GridBy;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::site::{Heads, Place, SiteKind};
+use crate::model::site::Heads;
 
 /// The part of a site that is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,14 +2,10 @@
 
 use super::parts::PatchPart;
 use super::replace::Replace;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits};
+use crate::model::decoder::Logits;
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::{Site, SiteKind};
-use crate::tensor::Tensor;
 
 /// The queries or keys of one layer, those of both runs, and the pattern of the run that is patched.
 pub struct PatternChanges<'a> {

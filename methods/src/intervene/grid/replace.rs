@@ -1,10 +1,9 @@
 //! Variants of runs in which parts of one site are replaced by those of other runs.
 
 use super::parts::{PatchPart, SitePart};
-use crate::base::Result;
+use crate::common::*;
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::{Heads, Site};
-use crate::tensor::Tensor;
+use crate::model::site::Heads;
 
 /// A hook that replaces a part of a site in each row: for each part all texts, one after the other.
 pub struct Replace<'a> {

@@ -10,9 +10,10 @@ use crate::checkpoint::load::LoadSettings;
 use crate::data::pairs::tokens::Prompt;
 use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
+use crate::intervene::metric::values;
 use crate::model::config::{Activation, Config};
 use crate::model::gradient_rules::GradientRules;
-use crate::model::hooks::KeptHook;
+use crate::model::hooks::{Action, BoundHook, KeptHook};
 use crate::sae::baselines::random;
 use crate::tensor::{DType, Tensor, floats, ints};
 
@@ -60,6 +61,66 @@ fn what_lies_behind_a_change_is_as_whole_runs_have_it_in_every_shape_of_model() 
             }
         }
     }
+}
+
+#[test]
+fn ablations_are_as_runs_with_hooks_have_them_in_every_shape_of_model() {
+    let measure = Measure::MeanKl(Prompt::Clean);
+    let task = Task::default();
+    let texts: Vec<TokenPair> =
+        pairs().into_iter().map(|pair| TokenPair { corrupt: Vec::new(), ..pair }).chain([short(), short()]).collect();
+    for config in configs() {
+        let model = model(decoder(config, DType::F32));
+        let plain = as_a_whole(&model);
+        for (by, site) in [(GridBy::Layer, "attn_out"), (GridBy::Head, "z"), (GridBy::Position, "resid_post")] {
+            for ablation in [GridAblation::Zero, GridAblation::Mean] {
+                let ablate = Some(ablation);
+                let options = GridOptions { by, ablate, sites: Some(vec![site.into()]), ..GridOptions::default() };
+                let of = |model: &Model| grid(model, &texts, measure, false, &[], &options, &task).unwrap();
+                near(&of(&model), &of(&plain), 1e-4);
+            }
+        }
+        let sites = Some(vec!["attn_out".into()]);
+        let ablate = Some(GridAblation::Zero);
+        let options = GridOptions { by: GridBy::Layer, ablate, sites, ..GridOptions::default() };
+        let found = grid(&model, &texts, measure, false, &[], &options, &task).unwrap();
+        for (layer, found) in found.values.iter().enumerate() {
+            let zero = Box::new(Action::Zero.begin());
+            let decoder = &model.decoder;
+            let hook = BoundHook::new(decoder.config(), &format!("attn_out.{layer}"), None, None, zero).unwrap();
+            let each = values(measure, decoder, decoder, &texts, Prompt::Clean, vec![hook], &task).unwrap();
+            let each = floats(&each).unwrap();
+            let mean = each.iter().sum::<f64>() / each.len() as f64;
+            assert!((mean - found).abs() < 1e-4 * (1.0 + mean), "layer {layer}: {found}, by a hook {mean}");
+        }
+        // The mean over one position is what is there.
+        let one = [TokenPair { clean: vec![2], ..TokenPair::default() }];
+        let options = GridOptions { ablate: Some(GridAblation::Mean), ..options };
+        let nothing = grid(&model, &one, measure, false, &[], &options, &task).unwrap();
+        assert!(nothing.values.iter().all(|kl| kl.abs() < 1e-6), "{:?}", nothing.values);
+    }
+}
+
+/// Returns a text of another length.
+fn short() -> TokenPair {
+    TokenPair { clean: vec![3, 1], ..TokenPair::default() }
+}
+
+#[test]
+fn features_are_ablated_to_0_and_no_other_way() {
+    let model = model(decoder(crate::fixtures::config(), DType::F32));
+    let saes = [random(16, 24, None, &mut stream(3, "features", 0)).unwrap()];
+    let of = |model: &Model, ablation, method| {
+        let sites = Some(vec!["attn_out.0".into()]);
+        let options =
+            GridOptions { by: GridBy::Feature, ablate: Some(ablation), method, sites, ..GridOptions::default() };
+        grid(model, &[short()], Measure::MeanKl(Prompt::Clean), false, &saes, &options, &Task::default())
+    };
+    let found = of(&model, GridAblation::Zero, GridMethod::Exact).unwrap();
+    near(&found, &of(&as_a_whole(&model), GridAblation::Zero, GridMethod::Exact).unwrap(), 1e-4);
+    assert!(found.values.iter().any(|kl| *kl > 0.0));
+    assert_eq!(of(&model, GridAblation::Mean, GridMethod::Exact).unwrap_err().about.as_deref(), Some("ablate"));
+    assert_eq!(of(&model, GridAblation::Zero, GridMethod::Attribution).unwrap_err().about.as_deref(), Some("method"));
 }
 
 #[test]

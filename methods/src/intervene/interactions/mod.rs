@@ -14,20 +14,19 @@ use rand::seq::SliceRandom;
 use super::features::{FeatureChoice, OnFeatures};
 use super::metric::OwnMeasure;
 use super::rerun::Reruns;
+use crate::base::Grid;
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::results::MISSING;
-use crate::base::{Cell, Grid, Result, Table, Task};
-use crate::err;
-use crate::model::batch::Batch;
-use crate::model::decoder::{Decoder, Logits};
+use crate::common::*;
+use crate::model::decoder::Logits;
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::token_losses;
-use crate::model::site::{Place, one_site};
+use crate::model::site::one_site;
 use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, site_of};
+use crate::tensor::gather;
 use crate::tensor::normalise::divergences;
-use crate::tensor::{Tensor, floats, gather};
 
 /// Measures of ablations.
 #[derive(Clone, Copy)]
@@ -120,7 +119,7 @@ impl Interactions {
     /// Returns a table of the pairs, those of the largest interaction in size first.
     pub fn table(&self) -> Table {
         let mut pairs: Vec<&PairInteraction> = self.pairs.iter().collect();
-        pairs.sort_by(|a, b| b.interaction.mean.abs().total_cmp(&a.interaction.mean.abs()));
+        order::sort_descending(&mut pairs, |pair| pair.interaction.mean.abs());
         let row = |pair: &PairInteraction| -> Vec<Cell> {
             let name = |at: usize| Cell::from(self.units[pair.units[at]].name.as_str());
             let alone = |at: usize| Cell::from(self.alone[pair.units[at]].mean);

@@ -132,6 +132,29 @@ fn losses_and_divergences_are_of_whole_texts_and_of_last_positions() {
 }
 
 #[test]
+fn a_mean_divergence_is_over_all_positions_of_prompts_that_are_as_long() {
+    let model = decoder(config(), DType::F32);
+    let vocab = model.config().outputs() as u32;
+    let pair = TokenPair { clean: vec![1, 2, 3], corrupt: vec![1, 5, 3], ..TokenPair::default() };
+    let kl = |end: usize| {
+        let term = |token| {
+            let p = log_p(&model, &pair.clean[..end], token);
+            p.exp() * (p - log_p(&model, &pair.corrupt[..end], token))
+        };
+        (0..vocab).map(term).sum::<f64>()
+    };
+    let mean = (1..=3).map(kl).sum::<f64>() / 3.0;
+    let of = |pairs: &[TokenPair]| {
+        let measure = Measure::MeanKl(Prompt::Clean);
+        values(measure, &model, &model, pairs, Prompt::Corrupt, vec![], &Task::default())
+    };
+    assert_close(floats(&of(std::slice::from_ref(&pair)).unwrap()).unwrap(), [mean], 1e-4);
+    let longer = TokenPair { corrupt: vec![1, 5, 3, 4], ..pair.clone() };
+    let error = of(&[pair, longer]).unwrap_err();
+    assert!(error.message.contains("as many tokens as in the reference prompt, 3, found 4 in pair 1"), "{error:?}");
+}
+
+#[test]
 fn a_measure_of_ones_own_has_the_last_logits_of_its_pair() {
     let model = decoder(config(), DType::F32);
     let own = |pair: usize, logits: &Tensor| -> Result<Tensor> {

@@ -4,9 +4,7 @@
 use super::run::largest;
 use super::{FittedThresholds, Monitor};
 use crate::base::bootstrap::wilson;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -54,7 +52,7 @@ impl Monitor {
             .about("x"));
         }
         let threshold = |mut scores: Vec<f64>| {
-            scores.sort_by(|a, b| b.total_cmp(a));
+            order::sort_descending(&mut scores, |score| *score);
             let below_all = scores.last().map_or(f64::NEG_INFINITY, |lowest| lowest.next_down());
             scores.get(among - 1).copied().unwrap_or(below_all)
         };

@@ -4,9 +4,7 @@
 use super::run::largest;
 use super::{FittedThresholds, Monitor};
 use crate::base::bootstrap::intervals;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::probes::measures::{auroc, runs};
 use crate::probes::{ClassLabels, RowGroups};
 
@@ -137,7 +135,7 @@ impl LabelledTexts<'_> {
 /// Returns the lowest threshold above which at most `rate` of the negatives lies. With rate 1 it is below all scores.
 fn threshold(scores: &[f64], has_it: &[bool], rate: f64) -> f64 {
     let mut others: Vec<f64> = scores.iter().zip(has_it).filter(|(_, has_it)| !**has_it).map(|(s, _)| *s).collect();
-    others.sort_by(|a, b| b.total_cmp(a));
+    order::sort_descending(&mut others, |score| *score);
     let allowed = (rate * others.len() as f64 + 1e-9).floor() as usize;
     let lowest = || scores.iter().copied().fold(f64::INFINITY, f64::min).next_down();
     others.get(allowed).copied().unwrap_or_else(lowest)

@@ -18,15 +18,12 @@ pub use calibrate::{AlarmRate, CalibrationOptions};
 pub use judge::{LabelledTexts, MonitorFitOptions, MonitorJudgeOptions};
 pub use run::{Alarm, Generation, MonitorRunOptions};
 
-use crate::base::Result;
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
-use crate::model::Model;
-use crate::model::site::{Place, one_site};
+use crate::model::site::one_site;
 use crate::probes::Probe;
 use crate::sae::Sae;
 use crate::sae::splice::heads_joined;
-use crate::tensor::{DType, Device, Tensor, floats};
 
 /// Sources of a score for each position.
 #[derive(Debug, Clone)]

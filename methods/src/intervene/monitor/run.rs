@@ -3,16 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use super::Monitor;
-use crate::base::{Result, Task, locked};
-use crate::err;
+use crate::base::locked;
+use crate::common::*;
 use crate::intervene::each_text::each_text;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::generate::SamplingSettings;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::Place;
 use crate::options::seed::SeedOptions;
-use crate::tensor::Tensor;
 
 crate::options! {
     #[derive(Debug, Clone)]

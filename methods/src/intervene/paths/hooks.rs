@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::Result;
+use crate::common::*;
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::Tensor;
 
 /// The first pass: senders of one site write what they do in the other run, and everything after them is frozen.
 pub struct FrozenPass<'a> {

@@ -19,14 +19,13 @@ use super::grid::exact::RunPair;
 use super::grid::groups::PairGroup;
 use super::grid::{Alignment, PatchDirection, quantity};
 use super::metric::Measure;
+use crate::base::Grid;
 use crate::base::counts::count;
 use crate::base::results::MISSING;
-use crate::base::{Grid, Result, Task};
+use crate::common::*;
 use crate::data::pairs::tokens::TokenPair;
-use crate::err;
-use crate::model::Model;
 use crate::model::config::{Config, Order};
-use crate::model::site::{Place, Site, SiteKind, select};
+use crate::model::site::select;
 use hooks::{FrozenPass, ReceiverPass};
 
 crate::choices! {

@@ -139,6 +139,7 @@ pub fn anchors(
     }
     let mut rows = Vec::new();
     for number in chosen {
+        task.check()?;
         let sentence = &sentences[number].text;
         let before = &rollouts[&number];
         let behind = &rollouts[&(number + 1)];

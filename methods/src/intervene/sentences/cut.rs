@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tokenizer::tokens::Tokens;
 
 /// The smallest number of characters of a sentence of its own, as the authors of thought anchors have it.

@@ -13,11 +13,10 @@ pub use anchors::{AnchorFunctions, AnchorOptions, Answers, anchors};
 pub use cut::{Sentence, cut, sentences_of};
 pub use receivers::HeadScores;
 
+use crate::base::Grid;
 use crate::base::results::{MISSING, is_missing};
-use crate::base::{Cell, Grid, Result, Table, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::site::{Place, SiteKind, select};
+use crate::common::*;
+use crate::model::site::select;
 use crate::tokenizer::tokens::Tokens;
 
 crate::options! {
@@ -245,7 +244,7 @@ impl Sentences {
     pub fn head_table(&self) -> Table {
         let mut places: Vec<usize> = (0..self.heads.len()).collect();
         let size = |place: &usize| Some(self.heads[*place].kurtosis).filter(|kurtosis| !is_missing(*kurtosis));
-        places.sort_by(|a, b| size(b).unwrap_or(f64::NEG_INFINITY).total_cmp(&size(a).unwrap_or(f64::NEG_INFINITY)));
+        order::sort_descending(&mut places, |place| size(place).unwrap_or(f64::NEG_INFINITY));
         let row = |place: usize| {
             let head = &self.heads[place];
             let known = (0..head.vertical.len()).filter(|at| !is_missing(head.vertical[*at]));

@@ -4,12 +4,8 @@ use std::cell::RefCell;
 
 use super::cut::Sentence;
 use crate::base::results::{MISSING, is_missing};
-use crate::base::{Result, Task};
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::Place;
-use crate::tensor::{DType, Tensor, floats};
 
 /// The attention of one head to the sentences of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +105,7 @@ pub fn kurtosis(numbers: &[f64]) -> f64 {
 /// Returns the places of the heads of the largest kurtosis, the largest first; heads without one are left out.
 pub fn largest(kurtoses: &[f64], count: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..kurtoses.len()).filter(|place| !is_missing(kurtoses[*place])).collect();
-    places.sort_by(|a, b| kurtoses[*b].total_cmp(&kurtoses[*a]));
+    order::sort_descending(&mut places, |place| kurtoses[*place]);
     places.truncate(count);
     places
 }

@@ -4,14 +4,10 @@ use std::ops::Range;
 
 use super::cut::Sentence;
 use crate::base::results::MISSING;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::intervene::metric::widened;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::Place;
 use crate::tensor::normalise::divergences;
-use crate::tensor::{DType, Tensor, floats};
 
 /// Number of sentences that are suppressed, pass by pass, between two readings of the whole text: the stream of each pass
 /// is held until its logits are compared.

@@ -167,6 +167,9 @@ fn what_the_method_does_not_hold_for_is_refused() {
     let masked = Config { causal: false, predicts: Predicts::Masked, ..config() };
     let error = refused(&Model::new(decoder(masked, DType::F32), None, "made"));
     assert!(error.message.starts_with("the attention between sentences needs a model that predicts the next token"));
+    let mixing = configs().into_iter().find(|config| config.causal && config.recurrent_layers().is_some()).unwrap();
+    let error = refused(&Model::new(decoder(mixing, DType::F32), None, "made"));
+    assert!(error.message.starts_with("expected a model whose tokens reach each other by attention alone, found"));
     let kept = |site: &'static str| {
         let make = move || {
             let zero = Box::new(Action::Zero.begin());

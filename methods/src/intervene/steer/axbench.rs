@@ -12,11 +12,7 @@
 use super::label::LabelShare;
 use super::measure::repetition;
 use super::sweep::{SteeringSweep, SweepStrength, figure};
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::tensor::floats;
+use crate::common::*;
 
 /// The largest number of other prompts that a text is tried after.
 const OTHERS: usize = 8;

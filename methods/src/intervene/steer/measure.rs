@@ -5,13 +5,10 @@ use std::ops::Range;
 
 use super::label::LabelShare;
 use super::sweep::{SteeringSweep, SweepStrength, figure};
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::intervene::rerun::Reruns;
-use crate::model::batch::Batch;
 use crate::model::run::token_losses;
 use crate::tensor::normalise::{divergences, log_probabilities};
-use crate::tensor::{Tensor, floats};
 
 /// Intended effects of steering.
 pub enum Effect<'a> {
@@ -115,6 +112,8 @@ fn damage(sweep: &SteeringSweep, text: &[Vec<u32>], task: &Task) -> Result<Vec<(
         let reruns = Reruns::new(&sweep.model.decoder, &batch, &sweep.push.places(), task)?;
         let points: Vec<_> = (0..ids.len()).map(|column| (0, column)).collect();
         let clean = reruns.end(Vec::new(), &points, task)?;
+        // Behind the last token is any, whose loss is left out.
+        let next: Vec<u32> = ids.iter().skip(1).copied().chain([0]).collect();
         for (pushed, (losses, kls)) in pushes.iter().zip(&mut found) {
             task.check()?;
             let steered = reruns.end(sweep.hooks(pushed)?, &points, task)?;
@@ -127,7 +126,15 @@ fn damage(sweep: &SteeringSweep, text: &[Vec<u32>], task: &Task) -> Result<Vec<(
                 kl.extend(floats(&divergences(&logits[0], &logits[1])?)?);
                 Ok(())
             };
-            sweep.model.decoder.logits_of_ends(&[clean.clone(), steered], take, task)?;
+            let ends = [clean.clone(), steered];
+            match sweep.model.decoder.compared_by_words(&ends, &next, task)? {
+                Some(found) => {
+                    let steered = found.into_iter().next_back().unwrap_or_default();
+                    kl = steered.iter().map(|row| row.divergence).collect();
+                    loss = steered.iter().take(ids.len() - 1).map(|row| row.loss).collect();
+                }
+                None => sweep.model.decoder.logits_of_ends(&ends, take, task)?,
+            }
             if !loss.is_empty() {
                 losses.push(mean(loss));
             }

@@ -17,11 +17,8 @@ pub use push::{Direction, Push, PushOptions, StrengthUnit};
 pub use sweep::{SteerOptions, SteeringSweep};
 pub use vector::{ContrastTexts, ReadTexts, VectorMethod, VectorOptions, steering_vector};
 
-use crate::base::{Cell, Result, Table, Task, memory};
+use crate::common::*;
 use crate::data::{Text, harvest};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::generate::{Drawn, GenerateOptions};
 use crate::sae::Sae;
 

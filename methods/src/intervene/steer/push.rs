@@ -1,15 +1,14 @@
 //! Pushes: their directions, the meaning of a strength of 1, and their hooks.
 
-use crate::base::{Error, Result, Task, names};
+use crate::base::names;
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
 use crate::intervene::each_text::each_text;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::{Place, SiteKind, one_site};
+use crate::model::site::one_site;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, Scaling, site_of};
-use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 crate::choices! {
     /// Meanings of a strength of 1.

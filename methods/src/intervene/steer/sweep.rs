@@ -3,14 +3,11 @@
 use super::push::{Push, PushOptions};
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::stream;
-use crate::base::{Cell, Result, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::generate::{Continuations, Drawn, GenerateOptions};
 use crate::model::hooks::BoundHook;
 use crate::options::seed::SeedOptions;
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::create;
 
 crate::options! {
     /// A sweep of steering.

@@ -2,14 +2,9 @@
 
 use std::ops::Range;
 
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::intervene::each_text::each_text;
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
-use crate::model::site::Place;
-use crate::tensor::{DType, Tensor, linalg};
+use crate::tensor::linalg;
 
 /// The share of the variance below which a component is rounding.
 const LEAST: f64 = 1e-10;

@@ -1,15 +1,11 @@
 //! The pairs of an interchange, and runs of their base texts with the activations of their sources.
 
 use super::interchange::{InterchangeAccuracy, InterchangeHook};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::intervene::rerun::begin;
-use crate::model::batch::Batch;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{BoundHook, Chain};
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site};
-use crate::tensor::{DType, Device, Tensor, ints};
+use crate::tensor::ints;
 
 /// The number of pairs in one pass that judges.
 const AT_ONCE: usize = 64;

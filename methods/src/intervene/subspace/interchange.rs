@@ -1,10 +1,8 @@
 //! Interchanges: the part of one activation in a subspace is replaced by that of another.
 
-use crate::base::Result;
 use crate::base::bootstrap::wilson;
+use crate::common::*;
 use crate::model::hooks::{At, Edit};
-use crate::model::site::Place;
-use crate::tensor::{DType, Tensor};
 
 /// The accuracy of an interchange: how often it gives the answer.
 #[derive(Debug, Clone, PartialEq)]

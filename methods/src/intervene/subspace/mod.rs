@@ -19,12 +19,10 @@ pub use data::Interchange;
 pub use interchange::{InterchangeAccuracy, boundless_mask, interchanged};
 
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Kind, Result, Table, Task};
-use crate::err;
-use crate::model::decoder::Decoder;
+use crate::common::*;
 use crate::model::hooks::checks::finite;
-use crate::model::site::{Place, one_site};
-use crate::tensor::{DType, Device, Tensor, Values, create, floats, linalg};
+use crate::model::site::one_site;
+use crate::tensor::{Values, create, linalg};
 use crate::training::descent::{
     Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
 };

@@ -3,10 +3,9 @@
 use rand::Rng;
 
 use super::{CovarianceMoments, Principal, components, noted, of_unit_norm, parts};
-use crate::base::{Result, Task, memory, parallel};
-use crate::err;
+use crate::common::*;
 use crate::sae::{Activation, Sae, rows};
-use crate::tensor::{DType, Device, Tensor, create, linalg};
+use crate::tensor::{create, linalg};
 
 /// Settings of FastICA.
 #[derive(Debug, Clone)]
@@ -137,8 +136,7 @@ fn decorrelated(w: &Tensor, task: &Task) -> Result<Tensor> {
 /// Returns the order of rows by their norms, the largest first; ties in their order.
 fn by_length(lengths: &Tensor) -> Result<Tensor> {
     let lengths = lengths.flatten_all()?.to_vec1::<f64>()?;
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by(|a, b| lengths[*b].total_cmp(&lengths[*a]));
+    let order = order::descending(&lengths);
     Ok(Tensor::from_iter(order.into_iter().map(|row| row as u32), &Device::Cpu)?)
 }
 

@@ -1,9 +1,7 @@
 //! The mean and the covariance of activations that come batch by batch, in memory that does not grow.
 
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::sae::rows;
-use crate::tensor::{DType, Device, Tensor};
 
 /// Rows processed at a time.
 const ROWS: usize = 1024;

@@ -3,11 +3,10 @@
 use rand::Rng;
 
 use super::{noted, of_unit_norm, parts};
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::sae::nonnegative::Gram;
 use crate::sae::{Activation, Sae, rows};
-use crate::tensor::{DType, Device, Tensor, create};
+use crate::tensor::create;
 
 /// Settings of the factorisation.
 #[derive(Debug, Clone)]

@@ -1,9 +1,8 @@
 //! Principal components as a dictionary.
 
 use super::{CovarianceMoments, Principal, components, noted, parts};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::sae::{Activation, Sae};
-use crate::tensor::DType;
 
 /// Finds the directions of the largest variance, all or the first ones, and keeps of their codes the k of the largest
 /// absolute value. `explained_variance` in its metadata has the share of each direction, in order.

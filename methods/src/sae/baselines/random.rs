@@ -10,11 +10,10 @@
 use rand::Rng;
 
 use super::{CovarianceMoments, noted, of_unit_norm, parts};
-use crate::base::Result;
 use crate::base::random::stream;
-use crate::err;
+use crate::common::*;
 use crate::sae::{Activation, Parts, Sae};
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::create;
 
 /// The metadata key of the gain.
 pub const GAIN: &str = "gain";

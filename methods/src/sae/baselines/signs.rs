@@ -1,10 +1,8 @@
 //! A linear dictionary with each direction split into its positive and its negative half.
 
 use super::parts;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::{Activation, Parts, Sae};
-use crate::tensor::Tensor;
 
 /// Splits the directions of a linear dictionary, such as principal components: the directions are followed by their
 /// negatives, each with a code that is not negative: relu(x . d) and relu(-x . d). The reconstruction is the same.

@@ -10,8 +10,7 @@ use super::key::FitKey;
 use super::transcoders;
 use crate::base::cache::{halves, unsealed};
 use crate::base::files::hex;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::sae::fit::history::{self, FitHistory};
@@ -19,7 +18,6 @@ use crate::sae::fit::{FitProduct, FitResult};
 use crate::sae::formats::{self, Format, SideDescription};
 use crate::sae::{Parts, Sae};
 use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{DType, Tensor};
 
 /// The tensor of the history among those of the dictionary.
 const HISTORY: &str = "history";

@@ -4,14 +4,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::{Contents, Harvest, TextReading};
 use crate::data::sample::machine;
 use crate::data::store::Made;
-use crate::err;
-use crate::model::{Model, ModelName};
+use crate::model::ModelName;
 use crate::sae::fit::Recipe;
-use crate::tensor::{DType, Device};
 
 /// The version of the numbers that fitting gives. It is raised with every change after which a fit gives other bits, so
 /// that no outdated dictionary is found; the version of the program stays the same between two releases.

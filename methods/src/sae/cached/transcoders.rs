@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Result, Task, json};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
-use crate::tensor::Tensor;
 use crate::tensor::files::NamedTensors;
 
 /// The key of the metadata.

@@ -2,12 +2,9 @@
 
 use super::rows::{DictionarySpot, PlaceRows, SpotRows};
 use super::{ExplainedVariance, TOKENS, Wrong, measured};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
 use crate::sae::{Activation, Parts, Sae};
-use crate::tensor::Tensor;
 
 /// Multiplications that trying may take, about, and the fewest and most rows of one try.
 const WORK: f64 = 5e11;

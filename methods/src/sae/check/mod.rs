@@ -17,12 +17,11 @@ use std::fmt;
 use super::compatibility::check_is_for;
 use super::metrics::measured_rows;
 use super::{Activation, Sae, SiteOptions, one_place, writes_of};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::width;
 use crate::data::sample::TextSamplingOptions;
 use crate::data::text::TextOptions;
-use crate::model::Model;
 use crate::model::site::{NAME_ONE, one_site};
 use rows::{DictionarySpot, PlaceRows, SpotRows};
 

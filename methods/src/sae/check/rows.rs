@@ -3,14 +3,10 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions, TextReading, width};
-use crate::err;
-use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{Device, Tensor};
 
 /// Tokens in a row, each of which begins a text anew.
 const CONTEXT: usize = 128;

@@ -17,14 +17,12 @@
 use std::ops::Range;
 
 use crate::base::bootstrap::wilson;
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{Blocks, HarvestOptions, TextReading};
-use crate::err;
-use crate::model::Model;
 use crate::sae::crosscoder::factors;
 use crate::sae::{Sae, rows};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::dtype;
 use kernels::arch;
 use kernels::sparse::{add_rows, dot};
 

@@ -10,10 +10,9 @@ use super::coefficient::Price;
 use super::history::{self, FitHistory};
 use super::plan::Recipe;
 use super::state::FitState;
-use crate::base::{Result, json};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 use crate::tensor::files::NamedTensors;
-use crate::tensor::{DType, Device, Tensor};
 use crate::training::{CheckpointFormat, CheckpointReader, with_way_out};
 
 pub const FORMAT: CheckpointFormat =

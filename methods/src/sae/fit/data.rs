@@ -9,13 +9,11 @@ use sha2::{Digest, Sha256};
 use super::rows::{ActivationRows, OfTensor, PairedRows};
 use crate::base::counts::count;
 use crate::base::files::hex;
-use crate::base::{Kind, Result, Task, memory};
+use crate::common::*;
 use crate::data::harvest::{ActivationBlock, FunctionSink, Passes, Relay, TextReading};
 use crate::data::store::{Made, ModelMark, Shuffle, ShuffledStore, Store};
-use crate::err;
 use crate::model::ModelName;
 use crate::sae::{About, ReadSite};
-use crate::tensor::{DType, Device, Tensor};
 
 /// Activations of a text are held in memory during training if they take no more than this, in bytes: all layers of a
 /// small model on half a million tokens, for which the model then runs once and not once for each layer.

@@ -3,9 +3,8 @@
 
 use super::params::{ParamName, Params, unit_rows};
 use super::plan::Recipe;
-use crate::base::Result;
+use crate::common::*;
 use crate::sae::{About, Activation, KindLabel, Parts, Sae, Scaling, Span};
-use crate::tensor::Tensor;
 
 /// The normalisation of activations during training: `(x - centre) * scale`.
 #[derive(Debug, Clone)]

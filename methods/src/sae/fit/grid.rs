@@ -2,9 +2,8 @@
 
 use super::kinds;
 use super::plan::{FitOptions, FitPlan, TargetName};
-use crate::base::Result;
 use crate::base::random::{OF_CALL, Seed};
-use crate::err;
+use crate::common::*;
 use crate::options::{Field, Plain, Setting};
 
 /// The names of the kinds of a grid.

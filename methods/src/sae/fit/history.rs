@@ -1,8 +1,6 @@
 //! The numbers of a step of a fit.
 
-use crate::base::{Cell, Result};
-use crate::err;
-use crate::tensor::{DType, Device, Tensor};
+use crate::common::*;
 use crate::training::{History, StepNumbers, mean};
 
 /// Numbers recorded at each step.

@@ -12,14 +12,12 @@ use super::sites::{SiteData, SitesTogether, texts};
 use super::storage::{FitCache, FitStorage, OnFitted};
 use super::target::Target;
 use crate::base::counts::count;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::TextReading;
 use crate::data::store::Store;
-use crate::err;
 use crate::sae::About;
 use crate::sae::cached::{FitKey, ReadingKey, RowOrder};
 use crate::sae::crosscoder::unscaled;
-use crate::tensor::Tensor;
 
 /// Fits that are ready to run: one, or those of a sweep.
 pub struct Job<'a> {

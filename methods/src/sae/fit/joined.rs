@@ -1,11 +1,9 @@
 //! Rows of crosscoders: several sites of a model, or the same sites of several models, concatenated row by row.
 
 use super::rows::ActivationRows;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::Span;
 use crate::sae::crosscoder::factors;
-use crate::tensor::{DType, Device, Tensor};
 
 /// Rows from which the scale of each site is computed.
 const LOOKED_AT: usize = 1 << 14;

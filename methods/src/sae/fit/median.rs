@@ -1,7 +1,6 @@
 //! The geometric median of rows: where the sum of distances to them is smallest.
 
-use crate::base::{Result, Task};
-use crate::tensor::Tensor;
+use crate::common::*;
 
 const ROUNDS: usize = 100;
 const CLOSE: f64 = 1e-5;

@@ -4,10 +4,8 @@ use std::fmt;
 
 use candle_core::Var;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::codes;
-use crate::tensor::Tensor;
 use crate::training::Parameter;
 
 /// The widths of a dictionary.

@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 use super::data::RowBuffer;
 use super::kinds::{self, DictionaryKind, KindName};
 use super::params::DictionaryShape;
-use crate::base::Result;
 use crate::base::random::{OF_CALL, Seed};
-use crate::err;
+use crate::common::*;
 use crate::options::Plain;
 use crate::training::{Optimizer, Schedule, ScheduleShape};
 

@@ -3,9 +3,7 @@
 use super::finish::SiteScale;
 use super::loss::FitBatch;
 use super::rows::ActivationRows;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::tensor::{DType, Tensor};
+use crate::common::*;
 
 /// Rows from which centre and scale are computed.
 const LOOKED_AT: usize = 1 << 14;

@@ -8,9 +8,8 @@ use super::loss::FitBatch;
 use super::params::{ParamName, unit_rows};
 use super::plan::Recipe;
 use super::state::FitState;
-use crate::base::Result;
 use crate::base::random::stream;
-use crate::tensor::{Tensor, floats};
+use crate::common::*;
 
 /// The norm of a resampled feature's encoder row, relative to those of the living.
 const SHARE: f64 = 0.2;

@@ -7,9 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
-use crate::err;
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::common::*;
+use crate::tensor::dtype;
 
 /// An endless stream of rows of activations, in its own order.
 pub trait ActivationRows {

@@ -13,13 +13,12 @@ use super::plan::Recipe;
 use super::reading::FitReading;
 use super::rows::ActivationRows;
 use super::state::FitState;
+use crate::bail;
 use crate::base::random::stream;
-use crate::base::{Error, Kind, Result, Task, memory};
+use crate::common::*;
 use crate::sae::transcoders::{Reads, Transcoders};
 use crate::sae::{About, Sae};
-use crate::tensor::Device;
 use crate::training::{self, CheckpointFolder, Checkpoints, Trainer};
-use crate::{bail, err};
 
 /// The metadata key for the settings of the fit.
 pub const SETTINGS: &str = "fit";

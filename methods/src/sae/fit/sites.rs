@@ -3,14 +3,10 @@
 use std::ops::Range;
 
 use super::data::{FitData, HELD, RowBuffer, harvested};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::{Harvest, Relay, TextReading, at_once, goes_on};
-use crate::err;
-use crate::model::decoder::Decoder;
-use crate::model::site::{Place, SiteKind};
 use crate::sae::cached::{ReadingKey, RowOrder};
 use crate::sae::{About, ReadSite};
-use crate::tensor::Tensor;
 
 /// Activations of several sites are held in memory together if they take no more than this, in bytes, where the model can
 /// go on behind them: nothing is computed twice, and nine sites of 640 dimensions on 45,000 tokens would take 1 GiB.

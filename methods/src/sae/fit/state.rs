@@ -8,9 +8,8 @@ use super::history::FitStep;
 use super::loss::{FitBatch, Loss, StepState, loss};
 use super::params::{ParamName, Params, unit_rows};
 use super::plan::{ErrorNormalisation, Recipe};
-use crate::base::Result;
-use crate::err;
-use crate::tensor::{DType, Tensor, float};
+use crate::common::*;
+use crate::tensor::float;
 use crate::training::Parameter;
 
 pub struct FitState {

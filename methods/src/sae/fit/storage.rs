@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use super::rows::{ActivationRows, OnDevice};
 use super::run::FitResult;
 use crate::base::files::Files;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::cached::{CallCache, FitKey};
-use crate::tensor::Device;
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
 /// The device of a call's fits, and the places of their files.

@@ -4,9 +4,8 @@ use serde_json::{Map, Value};
 
 use super::reading::FileStatements;
 use super::{Format, SideDescription, row, sites};
-use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
-use crate::err;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::sae::ReadSite;

@@ -4,12 +4,10 @@ use serde_json::{Map, Value};
 
 use super::reading::FileStatements;
 use super::{Format, SideDescription, json, row, sites};
-use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
-use crate::err;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::model::layout::TensorSource;
-use crate::model::site::{Site, SiteKind};
 use crate::sae::ReadSite;
 
 /// The sites of the first edition stand in the name of the repository.

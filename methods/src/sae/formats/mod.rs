@@ -23,10 +23,9 @@ use serde_json::Value;
 
 use super::about::About;
 use super::parts::Parts;
-use crate::base::{self, Result, Task, names};
-use crate::err;
+use crate::base::{self, names};
+use crate::common::*;
 use crate::model::layout::TensorSource;
-use crate::tensor::{DType, Tensor};
 
 pub(super) use circuit_tracer::{TopK, top_k, top_level};
 pub(super) use gemma_scope::{second_model as scope_model, second_model_of as scope_model_of};

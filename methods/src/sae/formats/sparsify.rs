@@ -5,11 +5,9 @@ use serde_json::{Value, json};
 use super::own::{self, OwnMetadata};
 use super::reading::FileStatements;
 use super::{Format, FormatTensors, SideDescription, row, sites};
-use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
-use crate::model::site::{Site, SiteKind};
 use crate::sae::{Activation, Parts, ReadSite};
 
 /// Keys that say how it was fitted.

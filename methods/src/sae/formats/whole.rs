@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 use super::SideDescription;
 use super::own::OwnMetadata;
 use super::reading::finite;
-use crate::base::{self, Result, Task, memory};
+use crate::base;
 use crate::checkpoint::family::keys::Keys;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
 use crate::sae::{About, Activation, Parts, Scaling, tensors};
-use crate::tensor::{DType, Device, Tensor};
 
 /// The file of a dictionary in its folder.
 pub const FILE: &str = "dictionary.safetensors";

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use super::Format;
 use super::reading::SOFTNESS;
 use super::table::{self, ActivationRule as Kind, Architecture, Centring, DictionaryPart};
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::SETTINGS;
 use crate::sae::{Activation, CountEstimator, Parts, Scaling};
-use crate::tensor::{DType, Device, Tensor, create, floats};
+use crate::tensor::create;
 
 /// The scale of the soft top-k at the end of the authors' trainings.
 const AUTHORS_SOFTNESS: f64 = 1e-4;
@@ -78,7 +77,7 @@ fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
     let lacks = |part: DictionaryPart, there: bool| there && row.line(part).is_none();
     let hindrances = [
         (parts.about.sites.len() > 1 || !parts.about.spans.is_empty(), "it has no place for several sites".to_string()),
-        (kind(&parts.activation) != Some(row.activation), says_activation(parts)),
+        (kind(&parts.activation) != Some(row.activation), parts.activation.in_words()),
         (row.transcodes != transcodes, says_transcoding(transcodes)),
         (widens && !row.widens, format!("`{name}` has outputs of the width of its inputs")),
         (!centring(row, parts.centred), says_centring(name, parts.centred)),
@@ -121,17 +120,6 @@ fn kind(activation: &Activation) -> Option<Kind> {
         Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
         Activation::SoftTopK(_) => Some(Kind::SoftTopK),
         _ => None,
-    }
-}
-
-fn says_activation(parts: &Parts) -> String {
-    match parts.activation {
-        Activation::Linear(None) => "its codes are linear in the input".into(),
-        Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
-        Activation::SoftTopK(_) => "it estimates the number of its codes for each row".into(),
-        Activation::MatchingPursuit(_) => "each of its codes depends on those found before".into(),
-        Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
-        _ => format!("its codes are made by `{}`", parts.activation.name()),
     }
 }
 

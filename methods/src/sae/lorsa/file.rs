@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{GroupMap, Lorsa, LorsaAbout, TENSORS};
+use crate::base;
 use crate::base::files::Files;
-use crate::base::{self, Result};
-use crate::err;
+use crate::common::*;
 use crate::model::config::Rotary;
 use crate::sae::Activation;
-use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::files::NamedTensors;
 
 /// The kind of file, as its metadata has it.
 const KIND: &str = "microtome lorsa, 1";
@@ -36,13 +35,12 @@ struct Described {
 impl Lorsa {
     /// Saves the Lorsa as safetensors; returns the path.
     pub fn save(&self, files: &Files, path: &Path) -> Result<PathBuf> {
-        let named = self.written()?;
-        files.save(path, |file| safetensors::write(&named, file))
+        self.written()?.save(files, path)
     }
 
     /// Reads a Lorsa that was saved, and refuses what it does not understand.
     pub fn load_own(files: &Files, path: &Path) -> Result<Self> {
-        let named = files.map_as(path, |map| safetensors::SafetensorsFile::new(map)?.all())?;
+        let named = NamedTensors::load(files, path)?;
         Self::read(&named).map_err(|e| e.within(path.display()))
     }
 

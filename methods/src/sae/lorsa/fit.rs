@@ -5,19 +5,14 @@ use super::options::{FitShape, LorsaFitOptions, LorsaStart};
 use super::start::started;
 use super::{Lorsa, TENSORS};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::common::*;
 use crate::data::{Text, harvest};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
 use crate::sae::codes::norms;
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::EvaluationText;
 use crate::sae::text_rows::fit::{FittedOnText, TextFit, TextFitPlan, TextFitWords};
 use crate::sae::text_rows::{ActivationSums, TextRows, weights};
-use crate::tensor::{Device, Tensor};
 use crate::training::CheckpointFormat;
 
 /// The words of a fit.

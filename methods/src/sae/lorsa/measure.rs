@@ -1,17 +1,12 @@
 //! A Lorsa in its model: its codes and patterns on texts, and what it is measured by.
 
 use super::{Attended, Lorsa};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::Place;
+use crate::common::*;
 use crate::sae::metrics::{MeasureOptions, Meter};
 use crate::sae::text_rows::dictionary::{CodedTexts, TextDictionary};
 use crate::sae::{SitePair, one_place};
+use crate::tensor::dtype;
 use crate::tensor::files::NamedTensors;
-use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// The inputs and outputs of a layer's attention on a batch of texts, in f32: `[batch, pos, d]` each.
 pub struct LayerActivations {

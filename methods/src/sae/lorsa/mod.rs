@@ -24,12 +24,11 @@ pub use about::LorsaAbout;
 use super::Activation;
 use super::codes::norms;
 use super::select::greater;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Rotary;
 use crate::model::decoder::RotaryTable;
 use crate::model::hooks::checks;
-use crate::tensor::{Device, Tensor, elementwise, floats};
+use crate::tensor::elementwise;
 use kernels::{Gap, Reach};
 
 /// The map to the queries or to the keys of all groups.

@@ -7,20 +7,18 @@ use serde_json::Value;
 
 use super::{GroupMap, Lorsa, LorsaAbout};
 use crate::base::files::Files;
-use crate::base::{self, Result, Task, disk, memory};
+use crate::base::{self, disk};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::load::Shards;
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::config::{NormKind, Rotary, Scaling};
 use crate::model::layout::TensorSource;
-use crate::model::site::SiteKind;
 use crate::sae::Activation;
 use crate::sae::formats::sites;
 use crate::sae::published;
 use crate::sae::tensors::{self, TensorReader};
 use crate::sae::text_rows::dictionary::TextDictionary;
-use crate::tensor::{DType, Device, Tensor, dtype, floats};
+use crate::tensor::dtype;
 
 /// The files of a published Lorsa.
 pub const CONFIG: &str = "config.json";

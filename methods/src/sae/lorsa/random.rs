@@ -2,14 +2,12 @@
 
 use super::Lorsa;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::err;
-use crate::model::Model;
 use crate::sae::Activation;
 use crate::sae::metrics::{CodedBatch, JudgedRowsOptions};
 use crate::sae::text_rows::dictionary::TextDictionary;
-use crate::tensor::{DType, Device, Tensor, create, floats};
+use crate::tensor::create;
 
 impl Lorsa {
     /// Makes a Lorsa of the same shape whose weights are drawn at random, with the sizes that these have. What its heads write is

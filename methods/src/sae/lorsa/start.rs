@@ -4,14 +4,12 @@ use rand::Rng;
 
 use super::options::{FitShape, LorsaFitOptions, LorsaStart};
 use super::{GroupMap, Lorsa, LorsaAbout};
-use crate::base::Result;
-use crate::err;
-use crate::model::Model;
+use crate::common::*;
 use crate::model::config::{Config, QkNorm};
 use crate::model::weights::{Attention, Linear};
 use crate::sae::Activation;
 use crate::sae::codes::unit_rows;
-use crate::tensor::{DType, Device, Tensor, create, dtype};
+use crate::tensor::{create, dtype};
 
 /// Draws the heads that a fit begins with.
 pub fn started(

@@ -4,13 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{CodedBatch, MeasureOptions, Measures, Meter};
-use crate::base::{Result, Table, Task, memory};
+use crate::common::*;
 use crate::data::harvest::{ActivationBlock, Blocks, FunctionSink, TextReading};
 use crate::data::store::Store;
-use crate::err;
-use crate::model::site::{Site, SiteKind};
 use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
-use crate::tensor::{Device, Tensor};
 
 /// Rows measured at once.
 const ROWS: usize = 1024;

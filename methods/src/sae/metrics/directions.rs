@@ -1,10 +1,8 @@
 //! Comparison of directions: how many of them two dictionaries have in common.
 
 use super::assignment::assigned;
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::sae::rows;
-use crate::tensor::{DType, Device, Tensor};
 
 /// Rows compared at a time, at most, and about how many cosines.
 const ROWS: usize = 256;

@@ -3,16 +3,13 @@
 use std::ops::Range;
 
 use super::predictions::{Cost, Effect, Losses, Predictions, judged};
-use crate::base::{Result, Task};
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
+use crate::bail;
+use crate::common::*;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::run::Ask;
-use crate::model::site::{Heads, Place, one_site};
+use crate::model::site::{Heads, one_site};
 use crate::sae::splice::{ErrorTreatment, Splice, masked};
 use crate::sae::{Sae, SitePair, rows};
-use crate::tensor::{Device, Tensor, dtype};
-use crate::{bail, err};
+use crate::tensor::dtype;
 
 /// A text for the evaluation.
 #[derive(Debug, Clone, Default)]
@@ -196,7 +193,12 @@ impl SpliceJudge<'_> {
             }
             Ok(())
         };
-        self.model.logits_beside(&batch, passes, &points, take, task)?;
+        let ends = self.model.ends(&batch, passes, &points, task)?;
+        let next: Vec<u32> = targets.iter().map(|(_, target)| target.next.unwrap_or_default()).collect();
+        match self.model.compared_by_words(&ends, &next, task)? {
+            Some(found) => costs = found.into_iter().map(|rows| rows.into_iter().map(Cost::from).collect()).collect(),
+            None => self.model.logits_of_ends(&ends, take, task)?,
+        }
         let (constants, all) = costs.split_at(CONSTANT);
         let [unchanged, zero, mean] = constants else {
             return Err(err!(Bug, "{} of {CONSTANT} passes", constants.len()));

@@ -7,10 +7,9 @@
 use super::directions::cosines_of;
 use crate::base::bootstrap::intervals;
 use crate::base::random::stream;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::rows;
-use crate::tensor::{DType, Device, Tensor, create};
+use crate::tensor::create;
 
 /// The seed of the bootstrap.
 const SEED: u64 = 0;

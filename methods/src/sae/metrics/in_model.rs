@@ -6,13 +6,10 @@ use super::pareto::{Pareto, Point};
 use super::predictions::Effect;
 use super::texts::{JudgedRowsOptions, classified_rows, judged_rows};
 use super::{MeasureOptions, Measures};
-use crate::base::{Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::TextReading;
-use crate::err;
-use crate::model::Model;
 use crate::sae::{Sae, SiteOptions, SitePair, site_of, writes_of};
-use crate::tensor::Tensor;
 
 crate::options! {
     /// A dictionary measured on a text.

@@ -3,12 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::{CodedBatch, MeasureOptions, Measures, Meter};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::{ActivationBlock, FunctionSink, TextReading};
-use crate::err;
 use crate::model::site::one_site;
 use crate::sae::{Sae, SitePair, check_writes_behind, one_place, rows};
-use crate::tensor::{Tensor, dtype};
+use crate::tensor::dtype;
 
 /// Codes, or numbers of activations, computed at once, about.
 const CODES: usize = 1 << 23;

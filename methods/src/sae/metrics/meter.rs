@@ -3,10 +3,8 @@
 use super::dimensions::{DimensionSums, PositionSums};
 use super::features::Features;
 use super::measures::{MeasureSums, Measures};
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::sae::rows;
-use crate::tensor::Tensor;
 
 crate::options! {
     /// Options of all metrics. `dead_at_most` is 10 in Cunningham et al. 2023.

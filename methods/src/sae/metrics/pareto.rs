@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Effect, Measures};
-use crate::base::{Cell, Table};
+use crate::base::{Cell, Table, order};
 use crate::sae::Sae;
 use crate::sae::fit::SETTINGS;
 
@@ -98,7 +98,7 @@ impl Pareto {
         }
         let kinds: Vec<&str> = lines.iter().map(|(kind, ..)| *kind).collect();
         let named = |(kind, features, mut points): (&str, usize, Vec<&'a Point>)| {
-            points.sort_by(|a, b| a.l0.total_cmp(&b.l0));
+            order::sort_ascending(&mut points, |point| point.l0);
             match kinds.iter().filter(|known| **known == kind).count() {
                 1 => (kind.to_string(), points),
                 _ => (format!("{kind}, {features} features"), points),

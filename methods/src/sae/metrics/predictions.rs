@@ -1,10 +1,9 @@
 //! Predictions of a model, clean and with a changed site: cross-entropy and KL, in nats.
 
 use crate::base::results::{Cell, Table};
-use crate::base::{Result, Task, parallel};
-use crate::err;
+use crate::common::*;
 use crate::model::reading::compare::log_sum_exp;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::dtype;
 
 /// One number for each run of a model: unchanged, with the reconstruction at the site, with zeros there, and with the
 /// mean of the site over the same text.
@@ -162,6 +161,12 @@ pub struct Cost {
     pub ce: f64,
     /// Divergence KL(clean || changed).
     pub kl: f64,
+}
+
+impl From<kernels::ComparedRow> for Cost {
+    fn from(row: kernels::ComparedRow) -> Self {
+        Self { ce: row.loss, kl: row.divergence }
+    }
 }
 
 /// Computes the losses at each position of `targets`, by logits `[pos, vocab]` of both runs. Sums are in f64.

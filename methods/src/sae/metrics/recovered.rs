@@ -2,10 +2,8 @@
 
 use super::directions::cosines_of;
 use crate::base::bootstrap::wilson;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::Sae;
-use crate::tensor::Tensor;
 
 /// A feature is found again if another one has nearly its direction and is active where it is: both the cosine and the
 /// correlation of their codes are at least this.

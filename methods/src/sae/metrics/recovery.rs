@@ -2,10 +2,8 @@
 //! Garriga-Alonso 2026).
 
 use super::directions::{cosines_of, mcc};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::{Sae, rows};
-use crate::tensor::Tensor;
 
 /// The features that are known and a dictionary has found.
 #[derive(Debug, Clone, PartialEq)]

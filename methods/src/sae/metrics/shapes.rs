@@ -12,9 +12,8 @@ use rand::seq::SliceRandom;
 
 use super::correlations::CodeCorrelations;
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Result, Table, Task};
+use crate::common::*;
 use crate::sae::Sae;
-use crate::tensor::Tensor;
 use crate::tensor::linalg::eigen;
 
 /// The largest group: the links that would make a larger one, the weakest, are left out.
@@ -108,11 +107,10 @@ pub fn shapes(sae: &Sae, x: &Tensor, options: &ShapeOptions, task: &Task) -> Res
     let bar = task.begin("groups", Some(found.len() as u64));
     let mut shapes = Vec::with_capacity(found.len());
     for group in found {
-        task.check()?;
-        shapes.push(shape(&group, &seen, &held, options.draws, &mut draws)?);
+        shapes.push(shape(&group, &seen, &held, options.draws, &mut draws, task)?);
         bar.advance(1);
     }
-    shapes.sort_by(|a, b| (b.fit - b.chance).total_cmp(&(a.fit - a.chance)));
+    order::sort_descending(&mut shapes, |shape| shape.fit - shape.chance);
     let active = seen.fired.iter().zip(&held.fired).filter(|(seen, held)| *seen + *held > 0).count();
     Ok(Shapes { groups: shapes, active })
 }
@@ -133,6 +131,7 @@ fn groups(correlations: &CodeCorrelations, options: &ShapeOptions, task: &Task) 
     }
     let mut links = Vec::new();
     for (feature, others) in nearest.iter().enumerate() {
+        task.check()?;
         for (other, correlation) in others {
             if *other > feature && nearest[*other].iter().any(|(back, _)| *back == feature) {
                 links.push((feature, *other, *correlation));
@@ -167,7 +166,9 @@ fn shape(
     held: &CodeCorrelations,
     count: usize,
     draws: &mut impl Rng,
+    task: &Task,
 ) -> Result<Shape> {
+    task.check()?;
     let [line, circle] = Weights::of(group, seen).orders()?;
     let weights = Weights::of(group, held);
     let fits = [weights.fit(&line, ShapeKind::Line), weights.fit(&circle, ShapeKind::Circle)];
@@ -176,6 +177,7 @@ fn shape(
     let mut random = order.clone();
     let mut chance = f64::NEG_INFINITY;
     for _ in 0..count {
+        task.check()?;
         random.shuffle(draws);
         chance = chance.max(weights.fit(&random, kind));
     }
@@ -214,11 +216,7 @@ impl Weights {
         let walk = Mat::from_fn(n, n, |i, j| scales[i] * self.values[i * n + j] * scales[j]);
         let (_, vectors) = eigen(walk.as_ref())?;
         let mode = |number: usize, place: usize| vectors[(place, n - 1 - number)] * scales[place];
-        let by = |key: &dyn Fn(usize) -> f64| {
-            let mut places: Vec<usize> = (0..n).collect();
-            places.sort_by(|a, b| key(*a).total_cmp(&key(*b)));
-            places
-        };
+        let by = |key: &dyn Fn(usize) -> f64| order::ascending(&(0..n).map(key).collect::<Vec<_>>());
         Ok([by(&|place| mode(1, place)), by(&|place| mode(2, place).atan2(mode(1, place)))])
     }
 

@@ -9,12 +9,10 @@ use rand::Rng;
 use super::directions::cosines_of;
 use super::recovered::SAME;
 use crate::base::bootstrap::wilson;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::Sae;
 use crate::sae::baselines::random;
 use crate::sae::encode::SparseCodes;
-use crate::tensor::Tensor;
 
 /// A feature of the smaller dictionary, with its children.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,7 +123,7 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
     }
     overlaps(&mut families, &of_small, &of_large, &parents, task)?;
     families.retain(|family| family.fires > 0);
-    families.iter_mut().for_each(|family| family.children.sort_by(|a, b| b.1.total_cmp(&a.1)));
+    families.iter_mut().for_each(|family| order::sort_descending(&mut family.children, |(_, cosine)| *cosine));
     families.sort_by_key(|family| std::cmp::Reverse(family.children.len()));
     let larger = fires_there.iter().filter(|fires| **fires > 0).count();
     let count = |found: &[Option<Nearest>]| found.iter().flatten().count();

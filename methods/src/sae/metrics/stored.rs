@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use super::measured::Meters;
 use super::{MeasureOptions, Measures};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::harvest::Blocks;
 use crate::data::store::Store;
-use crate::err;
 use crate::sae::Sae;
-use crate::tensor::Tensor;
 
 crate::options! {
     /// A dictionary measured on a store.

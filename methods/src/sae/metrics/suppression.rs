@@ -10,10 +10,8 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use crate::base::bootstrap::{bootstrap, wilson};
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::{Sae, codes, rows};
-use crate::tensor::{DType, Tensor};
 
 /// Rows at a time; errors are exchanged within them.
 const ROWS: usize = 1024;
@@ -223,10 +221,7 @@ impl Suppression {
     /// Tabulates the features, the most suppressed first.
     pub fn table(&self) -> Table {
         let mut kept: Vec<&FeatureSuppression> = self.kept.iter().collect();
-        kept.sort_by(|a, b| {
-            let share = |kept: &FeatureSuppression| kept.share.unwrap_or(f64::INFINITY);
-            share(a).total_cmp(&share(b))
-        });
+        order::sort_ascending(&mut kept, |kept| kept.share.unwrap_or(f64::INFINITY));
         let row = |kept: &&FeatureSuppression| -> Vec<Cell> {
             let [low, high] = Cell::ends(kept.interval);
             vec![kept.feature.into(), kept.rows.into(), kept.share.into(), low, high]

@@ -2,10 +2,9 @@
 
 use super::effect::EvaluationText;
 use super::{CLASSES, classes};
-use crate::base::{Result, Task, names};
+use crate::base::names;
+use crate::common::*;
 use crate::data::{Text, harvest, pack};
-use crate::err;
-use crate::model::Model;
 use crate::tokenizer::labels::ColumnKind;
 
 crate::options! {

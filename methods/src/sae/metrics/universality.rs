@@ -14,11 +14,9 @@ use super::directions::cosines_of;
 use super::recovered::SAME;
 use crate::base::bootstrap::{bootstrap, wilson};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task};
+use crate::common::*;
 use crate::data::harvest::{Blocks, HarvestOptions, PositionOptions, TextReading, context};
 use crate::data::{Text, pack};
-use crate::err;
-use crate::model::Model;
 use crate::sae::baselines::random;
 use crate::sae::encode::SparseCodes;
 use crate::sae::{Sae, site_of};
@@ -156,7 +154,7 @@ pub fn of_codes(a: &SparseCodes, b: &SparseCodes, seed: u64, task: &Task) -> Res
     if features.is_empty() {
         return Err(err!(Argument, "expected features that are active in the text, found none").about("a"));
     }
-    features.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
+    order::sort_descending(&mut features, |feature| feature.correlation);
     Ok(Universality { features, cosines: None, positions: a.rows(), seed })
 }
 

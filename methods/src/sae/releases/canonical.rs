@@ -1,8 +1,7 @@
 //! Canonical dictionaries of Gemma Scope by the list of a repository: of several that differ in their L0, the one that is nearest
 //! to 100.
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// The L0 that is nearest to this one is canonical.
 const CANONICAL_L0: usize = 100;

@@ -9,17 +9,16 @@ use serde_json::{Value, json};
 
 use super::{LinearMap, MAPS, PredictingLayer, TemporalSae, yaml};
 use crate::base::files::Files;
-use crate::base::{self, Result, Task, disk, memory};
+use crate::base::{self, disk};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::load::Shards;
-use crate::err;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::sae::formats::{saelens, saelens_keys, sites};
 use crate::sae::tensors::TensorReader;
 use crate::sae::{About, Activation, ReadSite, Scaling, published};
-use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::files::NamedTensors;
 
 /// The files of SAELens.
 const SAELENS: [&str; 2] = ["cfg.json", "sae_weights.safetensors"];
@@ -100,7 +99,7 @@ impl TemporalSae {
     pub fn save(&self, files: &Files, folder: &Path) -> Result<Vec<PathBuf>> {
         let (config, tensors) = self.in_saelens()?;
         let named = NamedTensors { tensors, metadata: BTreeMap::new() };
-        let weights = files.save(&folder.join(SAELENS[1]), |file| safetensors::write(&named, file))?;
+        let weights = named.save(files, &folder.join(SAELENS[1]))?;
         let text = serde_json::to_string_pretty(&config).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;
         Ok(vec![weights, files.save_whole(&folder.join(SAELENS[0]), text + "\n")?])
     }

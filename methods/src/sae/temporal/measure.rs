@@ -1,21 +1,17 @@
 //! A temporal dictionary in its model: its codes on texts, what it is measured by, and how well its parts reconstruct.
 
 use super::{TemporalCodes, TemporalSae, without_padding};
-use crate::base::{Result, Table, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::width;
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
-use crate::model::site::{Place, one_site};
+use crate::model::site::one_site;
 use crate::sae::SitePair;
 use crate::sae::metrics::{CodedBatch, MeasureOptions, Meter};
 use crate::sae::splice::heads_joined;
 use crate::sae::text_rows::dictionary::{CodedTexts, TextDictionary, TextMeasureOptions};
 use crate::sae::text_rows::{CountedPositions, in_batches};
 use crate::tensor::files::NamedTensors;
-use crate::tensor::{DType, Device, Tensor, dtype, float};
+use crate::tensor::{dtype, float};
 use kernels::Gap;
 
 /// The activations of a site on a batch of texts, in f32 and with zeros in the padding, `[batch, pos, d]`, and the

@@ -21,10 +21,9 @@ mod tests;
 
 use super::select::largest;
 use super::{About, Activation, Scaling, site_layer};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::hooks::checks::{self, finite};
-use crate::tensor::{Device, Tensor, elementwise, matmul};
+use crate::tensor::{elementwise, matmul};
 use kernels::{Gap, Reach};
 
 /// The number that is added to the length of what a layer predicts before it divides.

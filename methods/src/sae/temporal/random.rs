@@ -2,9 +2,8 @@
 
 use super::TemporalSae;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::model::Model;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::text_rows::dictionary::TextDictionary;
 use crate::tensor::{create, float};

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// Reads sections of values: `section:` at the beginning of a line, and below it, indented, `key: value`. Deeper
 /// sections are left out, and so are lists.

@@ -2,17 +2,13 @@
 //! model loses with it.
 
 use super::{CountedPositions, in_batches, rows_of};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::site::Place;
 use crate::sae::SitePair;
 use crate::sae::metrics::{
     CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of,
 };
 use crate::sae::splice::{ErrorTreatment, Reconstruction, Splice};
-use crate::tensor::Tensor;
 use crate::tensor::files::NamedTensors;
 
 crate::options! {

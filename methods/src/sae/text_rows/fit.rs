@@ -12,16 +12,13 @@ use serde_json::{Map, Value, json};
 use super::dictionary::TextDictionary;
 use super::{StepOrder, TextRows};
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::store::ModelMark;
-use crate::err;
-use crate::model::Model;
 use crate::sae::cached::{CallCache, FitKey};
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::EvaluationText;
 use crate::tensor::files::NamedTensors;
-use crate::tensor::{Device, Tensor, floats};
 use crate::training::descent::{Descent, DescentOptions, DescentRule};
 use crate::training::{self, CheckpointFormat, Checkpoints, FitCheckpoints, ScheduleShape, Trainer, of_step};
 

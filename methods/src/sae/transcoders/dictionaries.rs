@@ -1,13 +1,10 @@
 //! Transcoders that were fitted or loaded one by one, as transcoders of all layers; and those of all layers one by one.
 
 use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
-use crate::base::Result;
-use crate::err;
-use crate::model::site::{Site, SiteKind};
+use crate::common::*;
 use crate::sae::codes::norms;
 use crate::sae::formats::{is_before_weights, parsed_site};
 use crate::sae::{About, Activation, Parts, ReadSite, Sae, Scaling};
-use crate::tensor::{DType, Tensor};
 
 /// The key of what circuit-tracer's config says of the place that is written.
 const OUTPUT: &str = "feature_output_hook";

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::read::CONFIG;
 use super::{Fires, Reads, TranscoderLayer, Transcoders, Writes};
-use crate::base::Result;
 use crate::base::files::Files;
-use crate::err;
-use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{DType, Device, Tensor};
+use crate::common::*;
+use crate::tensor::files::NamedTensors;
 
 impl Transcoders {
     /// Writes a config.yaml and the files of each layer into a folder, which circuit-tracer loads, too; for top-k it
@@ -22,7 +20,7 @@ impl Transcoders {
         for (number, layer) in self.layers.iter().enumerate() {
             for (name, tensors) in self.tensors(number, layer)? {
                 let named = NamedTensors { tensors, metadata: BTreeMap::new() };
-                written.push(files.save(&folder.join(name), |file| safetensors::write(&named, file))?);
+                written.push(named.save(files, &folder.join(name))?);
             }
         }
         written.push(files.save_whole(&folder.join(CONFIG), self.config())?);

@@ -4,9 +4,8 @@
 use super::TranscoderLayer;
 use super::dictionaries::{layer, site_layer};
 use crate::base::files::Files;
-use crate::base::{Result, Task};
 use crate::checkpoint::hub::{HubSettings, Name};
-use crate::err;
+use crate::common::*;
 use crate::sae::load::{LoadOptions, Loader};
 
 /// The key above the list.

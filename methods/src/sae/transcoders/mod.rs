@@ -19,11 +19,10 @@ pub use read::TranscodersOptions;
 pub use rows::DecoderRows;
 
 use super::select::largest;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::model::hooks::checks::first_nan;
-use crate::tensor::{Device, Tensor, elementwise};
+use crate::tensor::elementwise;
 
 /// The input of features in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::disk::Mapping;
-use crate::base::{Result, memory};
+use crate::common::*;
 use crate::tensor::files::safetensors::SafetensorsFile;
-use crate::tensor::{DType, Tensor};
 
 /// The decoder of all features: `[features, written layers, d]`, in memory or in a file.
 #[derive(Clone)]

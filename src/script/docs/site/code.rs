@@ -29,7 +29,7 @@ pub fn block(code: &str, language: &str, known: &FunctionLinks) -> String {
 }
 
 /// Returns whether indented code is of the script language, rather than a command or a formula.
-fn looks_like_rhai(code: &str) -> bool {
+pub fn looks_like_rhai(code: &str) -> bool {
     let shell = |line: &str| ["microtome ", "cargo ", "error:", "$ "].iter().any(|word| line.starts_with(word));
     let is_session = code.starts_with("$ microtome\n");
     is_session || !code.lines().any(shell) && ["::", "let ", "#{", "//"].iter().any(|word| code.contains(word))

@@ -6,6 +6,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::code::{self, FunctionLinks};
 use super::links::anchors;
+use super::live::PageExamples;
 use crate::report::html::markdown::{MarkdownPage, written};
 
 /// A heading, its anchor on the page, and the text below it up to the next.
@@ -59,10 +60,15 @@ pub fn sections(text: &str) -> Vec<Section> {
     found
 }
 
-/// Writes the page's content. `link` says where a target leads from this page.
-pub fn html(text: &str, known: &FunctionLinks, link: &dyn Fn(&str) -> Option<String>) -> String {
+/// Writes the page's content. `link` says where a target leads from this page; `examples` are those of a live page.
+pub fn html(
+    text: &str,
+    known: &FunctionLinks,
+    examples: Option<&PageExamples>,
+    link: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let anchors = sections(text).into_iter().filter(|section| section.level > 0).map(|section| section.anchor);
-    written(parser(text), &mut SitePage { anchors: anchors.collect(), known, link })
+    written(parser(text), &mut SitePage { anchors: anchors.collect(), known, examples, link })
 }
 
 /// A page of the site.
@@ -70,6 +76,7 @@ struct SitePage<'a> {
     /// The anchors of the headings that are still to come.
     anchors: VecDeque<String>,
     known: &'a FunctionLinks<'a>,
+    examples: Option<&'a PageExamples<'a>>,
     link: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -79,6 +86,9 @@ impl MarkdownPage for SitePage<'_> {
     }
 
     fn anchor(&mut self) -> Option<String> {
+        if let Some(examples) = self.examples {
+            examples.begin_section();
+        }
         self.anchors.pop_front()
     }
 
@@ -92,7 +102,11 @@ impl MarkdownPage for SitePage<'_> {
     }
 
     fn block(&self, code: &str, language: &str) -> String {
-        code::block(code, language, self.known)
+        let block = code::block(code, language, self.known);
+        match self.examples {
+            Some(examples) => examples.marked(block, code, language),
+            None => block,
+        }
     }
 
     fn shown(&self, html: &str) -> String {

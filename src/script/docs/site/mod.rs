@@ -6,6 +6,7 @@
 
 mod code;
 mod links;
+mod live;
 mod markdown;
 mod page_frame;
 mod search;
@@ -17,14 +18,17 @@ use std::path::Path;
 use rhai::Engine;
 
 pub use self::links::anchors;
+pub use self::live::ExampleForm;
 pub use self::markdown::{unescaped, without_comments};
 
 use self::code::FunctionLinks;
+use self::live::LiveSite;
 use self::site_sources::{PageFolder, SiteContent, SiteSource};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
 use crate::report::html::{escape, page};
+use crate::report::page_engine::PageEngine;
 use crate::script::docs::{Docs, ReferenceEntry, guide, reference};
 use crate::script::library::manifest::Manifest;
 use crate::script::library::{MAIN, MANIFEST};
@@ -39,16 +43,18 @@ pub struct SiteFiles {
 }
 
 /// Builds the site of a folder, or of the guide where the folder has no pages. `docs` and `commands` are microtome's
-/// own, which the site of a library leaves out.
+/// own, which the site of a library leaves out. With an engine for pages its examples can be run.
 pub fn of(
     folder: &Path,
     engine: &Engine,
     docs: &Docs,
     files: &Files,
     commands: &[(String, String)],
+    live: Option<&PageEngine>,
 ) -> Result<SiteFiles> {
     let is_library = files.has(&folder.join(MANIFEST))?;
-    let own = if is_library { Some(Docs::of_library(engine, &modules(folder, files)?)) } else { None };
+    let modules = if is_library { modules(folder, files)? } else { Vec::new() };
+    let own = is_library.then(|| Docs::of_library(engine, &modules));
     let described = own.as_ref().unwrap_or(docs);
     let reference = reference::markdown(described, if is_library { &[] } else { commands });
     let pages = reference.into_iter().map(|(name, text)| (format!("{REFERENCE}{name}"), text)).collect();
@@ -56,7 +62,8 @@ pub fn of(
     let place = if is_library || !here.roots()?.is_empty() { here } else { PageFolder::Inside(guide::files()) };
     let gathered = site_sources::pages(&place, pages)?;
     dead(&gathered)?;
-    Ok(written(&gathered, described, docs))
+    let live = live.map(|page_engine| LiveSite { page_engine, engine, modules });
+    written(&gathered, described, docs, live.as_ref())
 }
 
 /// Lists the modules of a library by the names under which they are imported: `lib.rhai` by that of the library.
@@ -89,7 +96,7 @@ fn dead(gathered: &SiteSource) -> Result<()> {
 const HINT: &str = "a link is to a file of this folder, with the anchor of a heading, or begins with https://";
 
 /// Writes all files of the site. Code names functions of `docs`, of which `described` are on its pages.
-fn written(gathered: &SiteSource, described: &Docs, docs: &Docs) -> SiteFiles {
+fn written(gathered: &SiteSource, described: &Docs, docs: &Docs, live: Option<&LiveSite>) -> Result<SiteFiles> {
     let places = functions(described);
     let order = gathered.order();
     let mut files: Vec<(String, Vec<u8>)> = gathered.assets.clone();
@@ -98,6 +105,7 @@ fn written(gathered: &SiteSource, described: &Docs, docs: &Docs) -> SiteFiles {
         let file = links::file(path);
         let link_to = |name: &str| places.get(name).map(|place| links::link(&file, place));
         let known = FunctionLinks { docs, link: &link_to };
+        let examples = live.map(|live| live.examples(path));
         let (title, inside, sections) = match content {
             SiteContent::Page(text) => {
                 let link = |target: &str| {
@@ -107,10 +115,15 @@ fn written(gathered: &SiteSource, described: &Docs, docs: &Docs) -> SiteFiles {
                 };
                 let sections = markdown::sections(text);
                 search::add(&mut index, &gathered.title(path), &file, &sections);
-                (gathered.title(path), markdown::html(text, &known, &link), sections)
+                (gathered.title(path), markdown::html(text, &known, examples.as_ref(), &link), sections)
             }
             SiteContent::Source(language, text) => {
-                let inside = format!("<h1>{}</h1>\n{}", escape::text(path), code::block(text, language, &known));
+                let block = code::block(text, language, &known);
+                let block = match &examples {
+                    Some(examples) => examples.marked(block, text, language),
+                    None => block,
+                };
+                let inside = format!("<h1>{}</h1>\n{block}", escape::text(path));
                 (path.clone(), inside, Vec::new())
             }
         };
@@ -121,7 +134,8 @@ fn written(gathered: &SiteSource, described: &Docs, docs: &Docs) -> SiteFiles {
     files.push(("site.css".into(), [page::STYLE, include_str!("site.css")].concat().into_bytes()));
     files.push(("site.js".into(), include_bytes!("site.js").to_vec()));
     files.push(("search.js".into(), search::script(&index).into_bytes()));
-    SiteFiles { files, pages }
+    files.extend(live.map(LiveSite::files).transpose()?.unwrap_or_default());
+    Ok(SiteFiles { files, pages })
 }
 
 /// Returns the place of each function on the pages of the reference, by its path.

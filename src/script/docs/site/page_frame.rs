@@ -1,6 +1,7 @@
 //! The frame of a page: search, the list of pages, and the way to the next one.
 
 use super::links;
+use super::live;
 use super::markdown::Section;
 use super::site_sources::SiteSource;
 use crate::report::html::escape;
@@ -23,13 +24,21 @@ pub fn page(page: &PageFrame, gathered: &SiteSource, groups: &Groups) -> String 
     let root = "../".repeat(file.matches('/').count());
     let title = escape::text(page.title);
     let home = escape::text(&gathered.title("README.md"));
+    let (policy, live) = if live::is_live(page.inside) {
+        let parts = format!(
+            "<link rel=\"stylesheet\" href=\"{root}live.css\">\n<script src=\"{root}live.js\" defer></script>\n"
+        );
+        (live::policy(), parts)
+    } else {
+        (POLICY.to_string(), String::new())
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\" data-root=\"{root}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<link rel=\"stylesheet\" href=\"{root}site.css\">\n\
-         <script src=\"{root}site.js\" defer></script>\n</head>\n<body class=\"site\">\n\
+         <script src=\"{root}site.js\" defer></script>\n{live}</head>\n<body class=\"site\">\n\
          <header><label for=\"menu\">Pages</label><a href=\"{root}index.html\">{home}</a>\
          <div class=\"search\"><input type=\"search\" placeholder=\"Search: /\" aria-label=\"Search\" autocomplete=\"off\">\
          <ol hidden></ol></div></header>\n<input type=\"checkbox\" id=\"menu\">\n\

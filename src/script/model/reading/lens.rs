@@ -285,8 +285,8 @@ pub mod parts {
     /// m.lens([1, 2, 3]).logits("resid_post.0").shape  //=> [1, 3, 4]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn logits(lens: &mut Lens, site: &str) -> Fallible<Tensor> {
-        Ok(lens.reading(site)?.logits.clone())
+    pub fn logits(ctx: NativeCallContext, lens: &mut Lens, site: &str) -> Fallible<Tensor> {
+        Ok(lens.reading(site)?.logits(&lens.0.model.decoder, &env(&ctx)?.task)?)
     }
 
     /// Returns the guesses of a site: for each position an array of maps with the keys `id`, `token` and `probability`,

@@ -189,9 +189,8 @@ impl FittedLens {
     /// has one.
     pub fn logits(&self, model: &Decoder, cache: &Cache, place: Place, task: &Task) -> Result<Tensor> {
         let carried = self.carried_cache(model, cache, &[place])?;
-        let readings = super::lens::lens(model, &carried, &[place], None, 1, task)?;
-        let reading = readings.into_iter().next().ok_or_else(|| err!(Bug, "a lens without its reading"))?;
-        cache.blanked(place, &reading.logits)
+        let rows = super::lens::rows(model, &carried, place, None, task)?;
+        cache.blanked(place, &model.unembedded(&rows, task)?)
     }
 
     /// Computes the direction in the residual stream of a layer that promotes a token at the end: v_t = A^T W_U[:, t],

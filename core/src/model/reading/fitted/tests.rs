@@ -79,10 +79,11 @@ fn it_is_the_reference_on_both_families() {
         }
         let both = lens.read(&model, &batch, &places, &LensOptions::default(), Vec::new(), &Task::default()).unwrap();
         for layer in 0..2 {
-            let logit = both.logit[layer].logits.get(0).unwrap();
+            let logit = both.logit[layer].logits(&model, &Task::default()).unwrap().get(0).unwrap();
             assert!(far_relative(&logit, truth["logit_lens"].get(layer).unwrap()) < 1e-4, "{family}, layer {layer}");
         }
-        assert!(far_relative(both.fitted[2].logits.get(0).unwrap(), &truth["logits"]) < 1e-4, "{family}");
+        let last = both.fitted[2].logits(&model, &Task::default()).unwrap().get(0).unwrap();
+        assert!(far_relative(last, &truth["logits"]) < 1e-4, "{family}");
     }
 }
 
@@ -217,7 +218,9 @@ fn before_its_training_a_tuned_lens_is_the_logit_lens() {
     let places = lens.places(&model).unwrap();
     let both = lens.read(&model, &batch, &places, &LensOptions::default(), Vec::new(), &Task::default()).unwrap();
     for (fitted, logit) in both.fitted.iter().zip(&both.logit) {
-        assert_eq!(floats(&fitted.logits).unwrap(), floats(&logit.logits).unwrap(), "{}", fitted.place);
+        let [fitted_logits, logits] =
+            [fitted, logit].map(|reading| floats(&reading.logits(&model, &Task::default()).unwrap()).unwrap());
+        assert_eq!(fitted_logits, logits, "{}", fitted.place);
     }
     let found = judged(&lens, &model, &counting(4, 3));
     assert_eq!(found[0], found[1]);
@@ -272,9 +275,11 @@ fn the_divergence_of_a_lens_is_that_of_its_logits() {
         let batch = Batch::new(vec![ids.clone()]).unwrap();
         let places = lens.places(&model).unwrap();
         let both = lens.read(&model, &batch, &places, &LensOptions::default(), Vec::new(), &Task::default()).unwrap();
+        let [last, first] =
+            [2, 0].map(|layer: usize| both.fitted[layer].logits(&model, &Task::default()).unwrap().get(0).unwrap());
         for at in 0..ids.len() {
-            let row = |reading: &LensReading| floats(&reading.logits.get(0).unwrap().get(at).unwrap()).unwrap();
-            sum += crate::model::reading::compare::kl(&row(&both.fitted[2]), &row(&both.fitted[0]));
+            let row = |logits: &Tensor| floats(&logits.get(at).unwrap()).unwrap();
+            sum += crate::model::reading::compare::kl(&row(&last), &row(&first));
         }
         tokens += ids.len();
     }

@@ -19,9 +19,8 @@ use serde_json::{Map, Value, json};
 use super::graph::{AttributionGraph, sites};
 use super::influence::cumulative;
 use super::steps::{GraphSteps, LayerPart};
-use crate::base::{Cell, Result};
 use crate::circuit::graph::{Edge, Graph, Node, Part, Supernode};
-use crate::err;
+use crate::common::*;
 use crate::sae::transcoders::Reads;
 
 const FEATURE: &str = "cross layer transcoder";

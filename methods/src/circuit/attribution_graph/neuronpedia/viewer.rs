@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use super::features::{empty, feature_file};
 use super::{AttributionGraph, cantor};
-use crate::base::Result;
 use crate::circuit::graph::Graph;
-use crate::err;
+use crate::common::*;
 use crate::features::FeatureCard;
 
 /// The name of the graph in the list.

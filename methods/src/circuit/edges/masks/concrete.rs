@@ -6,8 +6,7 @@
 
 use rand::{Rng, RngExt};
 
-use crate::base::Result;
-use crate::tensor::Tensor;
+use crate::common::*;
 use crate::tensor::elementwise::sigmoid;
 
 const B: f64 = 2.0 / 3.0;

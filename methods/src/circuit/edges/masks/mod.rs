@@ -19,14 +19,11 @@ use rand_chacha::ChaCha8Rng;
 use super::runs::EdgeRuns;
 use super::{EdgeAblation, graph_of, provenance};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Task};
 use crate::circuit::graph::Graph;
+use crate::common::*;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::err;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
 use crate::tensor::derivative::{TensorFunction, value_and_gradients};
-use crate::tensor::{DType, Tensor, floats};
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 
 crate::options! {

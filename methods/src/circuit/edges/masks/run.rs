@@ -2,14 +2,11 @@
 
 use std::ops::Range;
 
-use crate::base::{Result, Task};
 use crate::circuit::Port;
 use crate::circuit::edges::texts::EdgeTexts;
 use crate::circuit::edges::wiring::{Extent, Receiver, Wiring};
-use crate::err;
+use crate::common::*;
 use crate::model::decoder::TextColumns;
-use crate::model::site::SiteKind;
-use crate::tensor::Tensor;
 
 /// Differences between what senders write in this run and in the clean one, as far as computed: in order, senders that
 /// write together in one tensor, `[senders, texts, pos, d_model]`.

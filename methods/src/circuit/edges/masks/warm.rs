@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::concrete;
-use crate::base::Result;
 use crate::circuit::edges::names::numbers;
 use crate::circuit::edges::wiring::{Receiver, Wiring};
 use crate::circuit::graph::Graph;
-use crate::err;
+use crate::common::*;
 
 /// The share of masks that are not 0 at the beginning, unless more are to remain.
 const BEGIN: f64 = 0.1;
@@ -49,7 +48,7 @@ pub fn parameters(wiring: &Wiring, scores: &Graph, target: f64) -> Result<Vec<f3
     }
     let mut parameters = vec![0.0; sizes.len()];
     for edges in layers.values_mut() {
-        edges.sort_by(|a, b| sizes[*a].total_cmp(&sizes[*b]));
+        order::sort_ascending(edges, |edge| sizes[*edge]);
         let last = edges.len().saturating_sub(1).max(1) as f64;
         let ranks: Vec<f64> = (0..edges.len()).map(|place| place as f64 / last).collect();
         for (edge, remaining) in edges.iter().zip(remaining(&ranks, share(target))) {

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Propagation, replaced};
-use crate::base::Result;
 use crate::circuit::Port;
 use crate::circuit::edges::wiring::{Extent, Receiver, Sender};
-use crate::err;
+use crate::common::*;
 use crate::model::decoder::TextColumns;
-use crate::model::site::SiteKind;
-use crate::tensor::Tensor;
 
 /// The queries, keys or values of some heads of one layer, from the column of an extent on.
 struct HeadInputs {

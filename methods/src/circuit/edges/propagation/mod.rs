@@ -17,7 +17,7 @@ use super::texts::{EdgeTexts, RunState};
 use super::wiring::{Extent, Receiver, Sender};
 use crate::base::{Result, Task};
 use crate::tensor::{Tensor, floats};
-use reading::{Class, ClassInput};
+use reading::{Class, ClassInput, added};
 
 pub use reading::combined;
 
@@ -122,7 +122,7 @@ impl<'a> Propagation<'a> {
             });
         }
         let Some(before) = before else { return Ok(()) };
-        let change = (out - self.copies(&before)?)?;
+        let change = added(&before.neg()?, out)?;
         let first = self.texts.first(extent);
         if let (Some(noted), [sender]) = (&mut self.noted, senders.as_slice()) {
             noted.outputs[*sender] = replaced(&noted.outputs[*sender], first, out)?;

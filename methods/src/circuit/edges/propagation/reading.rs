@@ -87,44 +87,66 @@ impl Propagation<'_> {
         let base = self.start.base;
         let decoder = &self.texts.decoder;
         let firsts: Vec<usize> = classes.iter().filter_map(|class| class.receivers.first().copied()).collect();
+        // As long as nothing differs between variants, an input is that of the texts.
         let mut inputs: Vec<ClassInput> = Vec::new();
         for first in &firsts {
-            let x = self.copies(&self.texts.later(&base.inputs[*first], extent)?)?;
-            inputs.push(ClassInput { x, sums: Vec::new() });
+            inputs.push(ClassInput { x: self.texts.later(&base.inputs[*first], extent)?, sums: Vec::new() });
         }
         let before = firsts.iter().map(|first| wiring.before(*first).len()).max().unwrap_or(0);
         for part in &wiring.parts(before) {
             let shifts = self.shifted(classes, extent, part)?;
-            let items = self.summed(classes, extent, part)?;
-            for (at, (shift, items)) in shifts.into_iter().zip(items).enumerate() {
-                let read = &mut inputs[at];
-                let shift = shift.map(|shift| self.copies(&shift)).transpose()?;
-                let changes = [shift, items].into_iter().flatten();
-                let Some(layer) = part.normed else {
-                    for change in changes {
-                        read.x = kernels::add(&read.x, &change)?;
+            let items = self.changed(classes, extent, part)?;
+            let Some(layer) = part.normed else {
+                for (read, shift) in inputs.iter_mut().zip(shifts) {
+                    if let Some(shift) = shift {
+                        read.x = self.shifted_input(&read.x, &shift)?;
                     }
-                    continue;
-                };
+                }
+                let starts: Vec<&Tensor> = inputs.iter().map(|read| &read.x).collect();
+                let sums = items.added_to(&starts)?;
+                for (read, x) in inputs.iter_mut().zip(sums) {
+                    read.x = x;
+                }
+                continue;
+            };
+            let mut starts = Vec::new();
+            let mut is_changed = Vec::new();
+            for ((first, shift), chosen) in firsts.iter().zip(shifts).zip(&items.chosen) {
+                let known = self.texts.later(&base.sums[*first][layer], extent)?;
+                is_changed.push(shift.is_some() || !chosen.is_empty());
+                starts.push(match shift {
+                    Some(shift) => kernels::add(&known, &shift)?,
+                    None => known,
+                });
+            }
+            let sums = items.added_to(&starts.iter().collect::<Vec<_>>())?;
+            for (at, sum) in sums.into_iter().enumerate().filter(|(at, _)| is_changed[*at]) {
+                let read = &mut inputs[at];
                 let known = self.texts.later(&base.sums[firsts[at]][layer], extent)?;
-                let mut sum = None;
-                for change in changes {
-                    let before = sum.map_or_else(|| self.copies(&known), Ok)?;
-                    sum = Some(kernels::add(&before, &change)?);
-                }
-                if let Some(sum) = sum {
-                    let before = self.copies(&decoder.behind_heads(layer, &known)?)?;
-                    read.x = kernels::add(&read.x, &(decoder.behind_heads(layer, &sum)? - before)?)?;
-                    read.sums.push((layer, sum));
-                }
+                let before = self.whole(&decoder.behind_heads(layer, &known)?)?;
+                let sum = self.whole(&sum)?;
+                let change = (decoder.behind_heads(layer, &sum)? - before)?;
+                read.x = kernels::add(&self.whole(&read.x)?, &change)?;
+                read.sums.push((layer, sum));
             }
         }
-        if let Some(push) = &self.start.push {
-            for (_, read) in classes.iter().zip(&mut inputs).filter(|(class, _)| class.is_pushed) {
-                read.x = kernels::add(&read.x, &push.change)?;
-            }
+        for (class, read) in classes.iter().zip(&mut inputs) {
+            read.x = match self.start.push.as_ref().filter(|_| class.is_pushed) {
+                Some(push) => added(&read.x, &push.change)?,
+                None => self.whole(&read.x)?,
+            };
         }
         Ok(inputs)
+    }
+
+    /// Returns an input of each variant, which is that of the texts as long as nothing differs between variants.
+    fn whole(&self, x: &Tensor) -> Result<Tensor> {
+        if x.dim(0)? == self.texts.count() { self.copies(x) } else { Ok(x.clone()) }
+    }
+
+    /// Adds a change of the texts to an input, of the texts or of each variant.
+    fn shifted_input(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor> {
+        if x.dim(0)? == shift.dim(0)? { Ok(kernels::add(x, shift)?) } else { added(shift, x) }
     }
 
     /// Returns what edges from a part that are cut now add for each class: `[texts, pos, d_model]`.
@@ -140,8 +162,8 @@ impl Propagation<'_> {
         (0..classes.len()).map(|at| Ok(Some(found.get(at)?))).collect()
     }
 
-    /// Returns what changed senders of a part add for each class: `[variants * texts, pos, d_model]`.
-    fn summed(&self, classes: &[&Class], extent: Extent, part: &Part) -> Result<Vec<Option<Tensor>>> {
+    /// Returns the changes of senders of a part that reach some classes.
+    fn changed(&self, classes: &[&Class], extent: Extent, part: &Part) -> Result<ChosenItems> {
         let is_here = |item: &usize| self.items[*item].senders.iter().all(|sender| part.senders.contains(sender));
         let mut used: Vec<usize> =
             classes.iter().flat_map(|class| class.items.iter().copied()).filter(is_here).collect();
@@ -154,39 +176,40 @@ impl Propagation<'_> {
             let width = item.change.dim(1)?;
             Ok(item.change.narrow(1, skipped, width - skipped)?.contiguous()?)
         };
-        if used.is_empty() {
-            return Ok(vec![None; classes.len()]);
-        }
-        let changes = used.iter().map(change).collect::<Result<Vec<_>>>()?;
-        if let [_] = classes {
-            let mut sum = changes[0].clone();
-            for change in &changes[1..] {
-                sum = kernels::add(&sum, change)?;
-            }
-            return Ok(vec![Some(sum)]);
-        }
         let places = |class: &&Class| -> Vec<usize> {
             class.items.iter().filter_map(|item| used.binary_search(item).ok()).collect()
         };
-        let wanted: Vec<Vec<usize>> = classes.iter().map(places).collect();
-        let found = combined(&Tensor::stack(&changes, 0)?, wanted.iter().map(Vec::as_slice))?;
-        (0..classes.len()).map(|at| Ok(Some(found.get(at)?))).collect()
+        let changes = used.iter().map(change).collect::<Result<Vec<_>>>()?;
+        Ok(ChosenItems { changes, chosen: classes.iter().map(places).collect() })
     }
+}
+
+/// Changes of what senders write, `[variants * texts, pos, d_model]` each, and those that reach each of some classes.
+struct ChosenItems {
+    changes: Vec<Tensor>,
+    chosen: Vec<Vec<usize>>,
+}
+
+impl ChosenItems {
+    /// Adds to a start of each class the changes that reach it; where there are none at all, starts stay as they are.
+    fn added_to(&self, starts: &[&Tensor]) -> Result<Vec<Tensor>> {
+        if self.changes.is_empty() {
+            return Ok(starts.iter().map(|start| (*start).clone()).collect());
+        }
+        let sums = kernels::chosen_sums(starts, &self.changes.iter().collect::<Vec<_>>(), &self.chosen)?;
+        (0..starts.len()).map(|at| Ok(sums.get(at)?)).collect()
+    }
+}
+
+/// Adds a tensor to another one, which is repeated as often as it fits.
+pub fn added(repeated: &Tensor, x: &Tensor) -> Result<Tensor> {
+    Ok(kernels::chosen_sums(&[repeated], &[x], &[vec![0]])?.squeeze(0)?)
 }
 
 /// Sums some of the tensors in `[tensors, ..]`: `[sums, ..]`.
 pub fn combined<'a>(all: &Tensor, which: impl Iterator<Item = &'a [usize]>) -> Result<Tensor> {
-    let count = all.dim(0)?;
-    let mut coefficients = Vec::new();
-    let mut sums = 0;
-    for some in which {
-        let begin = coefficients.len();
-        coefficients.resize(begin + count, 0.0_f32);
-        some.iter().for_each(|one| coefficients[begin + one] = 1.0);
-        sums += 1;
-    }
-    let coefficients = Tensor::from_vec(coefficients, (sums, count), all.device())?.to_dtype(all.dtype())?;
-    let mut shape = all.dims().to_vec();
-    shape[0] = sums;
-    Ok(coefficients.matmul(&all.reshape((count, ()))?)?.reshape(shape)?)
+    let parts = (0..all.dim(0)?).map(|part| Ok(all.get(part)?)).collect::<Result<Vec<_>>>()?;
+    let nothing = all.narrow(0, 0, 1)?.zeros_like()?;
+    let chosen: Vec<Vec<usize>> = which.map(<[usize]>::to_vec).collect();
+    Ok(kernels::chosen_sums(&vec![&nothing; chosen.len()], &parts.iter().collect::<Vec<_>>(), &chosen)?)
 }

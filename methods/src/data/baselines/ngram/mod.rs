@@ -16,10 +16,9 @@ mod on_texts;
 mod tests;
 
 use self::level::{NgramLevel, key};
-use crate::base::{Result, Task, memory, parallel};
+use crate::bail;
+use crate::common::*;
 use crate::model::predict::{Prediction, likeliest};
-use crate::tensor::{Device, Tensor};
-use crate::{bail, err};
 
 /// Number of tokens predicted between two checks for an interruption.
 const PORTION: usize = 1 << 12;

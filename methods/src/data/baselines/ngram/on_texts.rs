@@ -1,12 +1,11 @@
 //! N-grams of texts: fitting the model to one, and its bits per byte on another.
 
 use super::Ngram;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::bits::Bits;
 use crate::data::pack::beginning;
 use crate::data::whole::Whole;
-use crate::err;
 use crate::tokenizer::Tokenizer;
 
 impl Ngram {

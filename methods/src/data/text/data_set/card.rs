@@ -5,8 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 
 /// Maximum depth of lists and maps in each other; cards have four levels.
 const DEEPEST: usize = 16;

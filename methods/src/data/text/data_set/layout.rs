@@ -7,8 +7,7 @@ use globset::{GlobBuilder, GlobSet};
 
 use super::super::find::{self, FileKind};
 use super::card::Config;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 
 /// Name of the only subset, where the card names none.
 const DEFAULT: &str = "default";

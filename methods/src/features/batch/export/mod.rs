@@ -10,9 +10,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use crate::base::Result;
 use crate::base::files::Files;
-use crate::err;
+use crate::common::*;
 
 pub use read::{Export, explanations};
 pub use write::{ExportFacts, MOST_LINES};

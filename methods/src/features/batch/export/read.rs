@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{ACTIVATIONS, EXPLANATIONS, FEATURES};
 use crate::base::budget::Budget;
 use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, Task, json as json_reader, memory};
+use crate::base::{Cell, Result, Table, Task, json as json_reader, memory, order};
 use crate::err;
 use crate::features::FeatureCard;
 use crate::features::batch::{Batch, BatchActivation, BatchFeature, cards};
@@ -254,7 +254,7 @@ fn activation(line: Line) -> Result<BatchActivation> {
 /// Sorts the contexts of a feature: the strongest, then those of each interval from the highest on.
 fn sorted(mut feature: BatchFeature) -> BatchFeature {
     let rank = |context: &BatchActivation| if context.bin_min == -1.0 { f64::INFINITY } else { context.bin_min };
-    feature.activations.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+    order::sort_descending(&mut feature.activations, rank);
     feature
 }
 

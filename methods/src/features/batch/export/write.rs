@@ -9,9 +9,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{ACTIVATIONS, EXPLANATIONS, ExportNames, ExportedExplanation, FEATURES};
-use crate::base::Result;
 use crate::base::files::hex;
-use crate::err;
+use crate::common::*;
 use crate::features::batch::{Batch, BatchActivation, BatchFeature};
 
 /// Number of lines in a file of explanations, as many as Neuronpedia's own have.

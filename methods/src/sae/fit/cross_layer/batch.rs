@@ -4,10 +4,9 @@
 use kernels::sparse::spread;
 use kernels::{FlatNumbers, flat};
 
-use crate::base::Result;
+use crate::common::*;
 use crate::sae::fit::params::DictionaryShape;
 use crate::sae::fit::plan::Recipe;
-use crate::tensor::{DType, Device, Tensor};
 
 /// The widths of a cross-layer transcoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! The end of a fit: transcoders that read unscaled activations and write in the model's own units.
 
 use super::state::bias;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::ModelName;
 use crate::sae::Activation;
 use crate::sae::fit::finish::SiteScale;
@@ -10,7 +9,6 @@ use crate::sae::fit::params::ParamName;
 use crate::sae::fit::plan::Recipe;
 use crate::sae::fit::state::FitState;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
-use crate::tensor::Tensor;
 
 /// Builds the transcoders of fitted weights; `read` and `written` say how each layer's input and output were scaled.
 ///

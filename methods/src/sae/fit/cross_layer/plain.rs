@@ -4,14 +4,13 @@
 use std::cell::OnceCell;
 
 use super::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::kinds::{FitProgress, KindPass};
 use crate::sae::fit::loss::{FitBatch, of_the_dead, since};
 use crate::sae::fit::params::ParamName;
 use crate::sae::fit::plan::Recipe;
 use crate::sae::fit::state::FitState;
-use crate::tensor::{DType, Tensor, float};
+use crate::tensor::float;
 
 /// The loss of a batch, with its gradient graph.
 pub struct CrossLayerLoss {

@@ -5,8 +5,7 @@ use rand::Rng;
 
 use super::batch::LayerStep;
 use super::plain::plain_loss;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::fused::{self, FusedGradients};
 use crate::sae::fit::history::FitStep;
 use crate::sae::fit::loss::FitBatch;
@@ -14,7 +13,7 @@ use crate::sae::fit::median::geometric_median;
 use crate::sae::fit::params::{DictionaryShape, ParamName, Params};
 use crate::sae::fit::plan::Recipe;
 use crate::sae::fit::state::FitState;
-use crate::tensor::{Device, Tensor, float};
+use crate::tensor::float;
 
 /// Draws initial weights, in each layer those of a dictionary.
 pub fn draw(

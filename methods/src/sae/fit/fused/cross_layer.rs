@@ -7,13 +7,12 @@
 use super::inputs::{Inputs, StepTensors};
 use super::reconstruct::{PIECE, Residual};
 use super::{ChosenCodes, CodeChoice, FusedGradients, FusedStep, choose, l0};
-use crate::base::{Result, parallel};
+use crate::common::*;
 use crate::sae::fit::cross_layer::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::sae::fit::kinds::FitProgress;
 use crate::sae::fit::loss::{FitBatch, StepState};
 use crate::sae::fit::params::Params;
 use crate::sae::fit::plan::Recipe;
-use crate::tensor::Tensor;
 use kernels::sparse::{add, add_columns, add_rows, dots_with_rows, scale, squares};
 use kernels::{FlatNumbers, arch, flat};
 

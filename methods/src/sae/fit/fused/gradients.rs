@@ -6,9 +6,8 @@ use pulp::Arch;
 use super::inputs::Inputs;
 use super::lengths_of;
 use super::reconstruct::{Residual, block};
-use crate::base::{Result, memory, parallel};
+use crate::common::*;
 use crate::sae::fit::params::ParamName;
-use crate::tensor::{Device, Tensor};
 use kernels::arch;
 use kernels::sparse::{ByColumn, RowGradients, add_rows, dot, scale, squares};
 

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::base::{Result, parallel};
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::loss::FitBatch;
 use crate::sae::fit::params::{DictionaryShape, ParamName, Params};
 use crate::sae::fit::plan::Recipe;
-use crate::tensor::{DType, Tensor};
 use kernels::sparse::{scale, squares};
 use kernels::{FlatNumbers, arch, flat};
 

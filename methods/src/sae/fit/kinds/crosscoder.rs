@@ -7,11 +7,10 @@ use serde::Serialize;
 
 use super::choice::{CodeChoice, Cost};
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
-use crate::tensor::{Tensor, elementwise};
+use crate::tensor::elementwise;
 
 pub const NAME: &str = "crosscoder";
 

@@ -8,12 +8,11 @@ use super::{
     DictionaryKind, FitProgress, InitialCoefficient, KindPass, KindProperties, ParamName, initial_coefficient,
     penalised,
 };
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::greater;
-use crate::tensor::{Tensor, elementwise};
+use crate::tensor::elementwise;
 
 pub const NAME: &str = "jumprelu";
 

@@ -2,8 +2,7 @@
 //! few are active (Minder et al. 2025 begin at 1,024 and reach 100 after 2,000 steps).
 
 use super::FitProgress;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::params::DictionaryShape;
 
 /// `k`, reached linearly from `start` within `steps`; by default in a tenth of all steps.

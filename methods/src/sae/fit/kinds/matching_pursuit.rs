@@ -5,10 +5,9 @@ use serde::Serialize;
 
 use super::k_schedule::few;
 use super::{DictionaryKind, KindPass, KindProperties};
-use crate::base::Result;
+use crate::common::*;
 use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::{Activation, pursuit};
-use crate::tensor::Tensor;
 
 pub const NAME: &str = "matching_pursuit";
 

@@ -7,11 +7,9 @@ use super::batch_topk::{of_all_rows, threshold_for_all};
 use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
-use crate::tensor::Tensor;
 
 pub const NAME: &str = "matryoshka";
 

@@ -10,12 +10,11 @@ use serde::Serialize;
 
 use super::k_schedule::few;
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, ParamName};
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::largest_by_row;
 use crate::sae::{Activation, CountEstimator, soft_topk};
-use crate::tensor::{Tensor, elementwise};
+use crate::tensor::elementwise;
 
 pub const NAME: &str = "soft_topk";
 

@@ -1,9 +1,11 @@
-//! int8 of every family: each number is within half a step of its block, and activations and logits are near those in f32.
+//! Weights of int8 and products of bf16, in every family: each number is within half a step, and activations and logits are
+//! near those in f32.
 
 use super::files::floats;
 use super::{FAMILIES, expected, files, fixture, ids, load};
+use half::bf16;
 use microtome::base::Task;
-use microtome::checkpoint::load::{LoadOptions, Precision};
+use microtome::checkpoint::load::{LoadOptions, Precision, Products};
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
 use microtome::model::run::Ask;
@@ -81,6 +83,41 @@ fn weights_are_within_half_a_step_and_logits_are_near() {
             "{family}: {matrices} matrices off by at most {of_weights:.4}, logits by {of_logits:.4}; at {place} {least:.5}"
         );
         assert!(matrices > 0 && of_weights < 0.01 && of_logits < 0.3, "{family}");
+        let bound = if MAKE_MUCH_OF_LITTLE.contains(&family) { 0.95 } else { 0.998 };
+        assert!(least > bound, "{family}, {place}: {least}");
+    }
+}
+
+/// Checks products of bf16: matrices have the numbers in f32 rounded, and what is computed is near. Few rows are dot products,
+/// many are tiles: a batch of one text and of several.
+#[test]
+fn products_of_bf16_are_near_those_of_f32() {
+    for family in FAMILIES {
+        let of = |compute: Products| {
+            let options = LoadOptions { compute, ..LoadOptions::default() };
+            load(&files(), &fixture(family), &options.onto(Device::Cpu))
+        };
+        let whole = of(Products::F32);
+        let fast = of(Products::Bf16);
+        assert!(fast.weights().rounds() && !whole.weights().rounds(), "{family}");
+        assert_eq!(fast.weights().packings(), ["BF16"], "{family}");
+        let mut matrices = 0;
+        for (name, weight) in whole.weights().named(whole.config()).unwrap() {
+            let found = floats(&fast.weights().get(whole.config(), &name).unwrap());
+            let numbers = floats(&weight.tensor().unwrap());
+            if found != numbers {
+                matrices += 1;
+                let rounded: Vec<f64> = numbers.iter().map(|x| f64::from(bf16::from_f64(*x))).collect();
+                assert_eq!(found, rounded, "{family}: {name}");
+            }
+        }
+        let one = ids(&expected(family)["input_ids"]);
+        let batch = Batch::new(one).unwrap();
+        let logits = [&whole, &fast].map(|model| floats(&model.logits(&batch, Vec::new(), &Task::default()).unwrap()));
+        let of_logits = off(&logits[1], &logits[0]);
+        let (least, place) = least_like(&fast, &whole, &batch);
+        println!("{family}: {matrices} matrices rounded, logits off by {of_logits:.4}; at {place} {least:.5}");
+        assert!(matrices > 0 && of_logits < 0.3, "{family}");
         let bound = if MAKE_MUCH_OF_LITTLE.contains(&family) { 0.95 } else { 0.998 };
         assert!(least > bound, "{family}, {place}: {least}");
     }

@@ -1,0 +1,233 @@
+//! Losses, divergences and the likeliest tokens at points of a pass, by logits that exist for some words at a time. Of a
+//! vocabulary of 2^18 the logits of 4,096 tokens would take 4 GiB.
+//!
+//! Logits that are no more than a block of these, GPUs, other dtypes than f32 and trained unembeddings are whole, of some
+//! points at a time.
+
+use kernels::{ComparedRow, LikeliestWords, UnembeddedRows, Unembedding, UnembeddingMatrix};
+
+use super::config::Predicts;
+use super::decoder::Decoder;
+use super::run::PassEnd;
+use super::weight::Weight;
+use crate::base::{Result, Task};
+use crate::tensor::{DType, Device, Tensor};
+
+/// Number of logits up to which they are whole: 16 MiB.
+const WHOLE: usize = 1 << 22;
+
+impl Decoder {
+    /// Returns the unembedding by which the logits of this many rows are computed for some words at a time; None where they
+    /// are whole.
+    pub(super) fn by_words(&self, rows: usize) -> Option<Unembedding> {
+        let config = self.config();
+        let unembed = &self.weights().unembed;
+        let is_whole = config.outputs() <= kernels::WORDS
+            || rows.saturating_mul(config.outputs()) <= WHOLE
+            || config.predicts == Predicts::Nothing
+            || self.dtype() != DType::F32
+            || !matches!(self.device(), Device::Cpu)
+            || unembed.weight.tracks()
+            || unembed.bias.as_ref().is_some_and(Tensor::track_op);
+        if is_whole {
+            return None;
+        }
+        let matrix = match &unembed.weight {
+            Weight::Numbers(numbers) => UnembeddingMatrix::Numbers(numbers.clone()),
+            Weight::Packed(packed) => UnembeddingMatrix::Packed(packed.clone()),
+            Weight::Adapted(_) => return None,
+        };
+        Some(Unembedding { matrix, bias: unembed.bias.clone(), scale: config.logit_scale, cap: config.logit_cap })
+    }
+
+    /// Computes -log p of a token at each point of the end of a pass, in nats: `[points]`. A gradient flows to the pass.
+    pub fn losses_of(&self, end: &PassEnd, targets: &[u32], task: &Task) -> Result<Tensor> {
+        let count = end.points()?;
+        if let Some(by) = self.by_words(count).filter(|_| end.is_before_logits()) {
+            return self.losses_of_rows(end.rows(), &by, targets, task);
+        }
+        let mut parts = Vec::new();
+        for start in (0..count).step_by(self.points_at_once()) {
+            task.check()?;
+            let points = start..count.min(start + self.points_at_once());
+            parts.push(kernels::token_losses(&self.logits_of(end, points.clone(), task)?, &targets[points])?);
+        }
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    /// Computes -log p of a token behind each row that the unembedding reads.
+    pub(super) fn losses_of_rows(&self, x: &Tensor, by: &Unembedding, targets: &[u32], task: &Task) -> Result<Tensor> {
+        let found = kernels::token_losses_of(UnembeddedRows { x, by }, targets, &|| task.check().is_ok());
+        task.check()?;
+        Ok(found?)
+    }
+
+    /// Computes KL(clean || changed) at each point of two passes, as [`Self::divergences`]; None where logits are whole.
+    pub(super) fn divergences_by_words(
+        &self,
+        clean: &PassEnd,
+        changed: &PassEnd,
+        task: &Task,
+    ) -> Result<Option<Tensor>> {
+        let is_before = clean.is_before_logits() && changed.is_before_logits();
+        let Some(by) = self.by_words(changed.points()?).filter(|_| is_before) else { return Ok(None) };
+        let [p, q] = [clean, changed].map(|end| UnembeddedRows { x: end.rows(), by: &by });
+        let found = kernels::divergences_of(p, q, &|| task.check().is_ok());
+        task.check()?;
+        Ok(Some(found?))
+    }
+
+    /// Compares what passes that end at the same points predict with the first of them, itself included, and with a token at
+    /// each point: a list of points for each pass; None where logits are whole.
+    pub fn compared_by_words(
+        &self,
+        ends: &[PassEnd],
+        targets: &[u32],
+        task: &Task,
+    ) -> Result<Option<Vec<Vec<ComparedRow>>>> {
+        let (Some((first, others)), true) = (ends.split_first(), ends.iter().all(PassEnd::is_before_logits)) else {
+            return Ok(None);
+        };
+        let Some(by) = self.by_words(ends.len() * first.points()?).filter(|_| !others.is_empty()) else {
+            return Ok(None);
+        };
+        let others: Vec<&Tensor> = others.iter().map(PassEnd::rows).collect();
+        let p = UnembeddedRows { x: first.rows(), by: &by };
+        let found = kernels::compared_of(p, &others, targets, &|| task.check().is_ok());
+        task.check()?;
+        Ok(Some(found?))
+    }
+
+    /// Returns the likeliest tokens of each row that the unembedding reads; None where logits are whole.
+    pub(super) fn likeliest_by_words(
+        &self,
+        x: &Tensor,
+        count: usize,
+        task: &Task,
+    ) -> Result<Option<Vec<LikeliestWords>>> {
+        let rows = x.elem_count() / self.config().d_model.max(1);
+        let Some(by) = self.by_words(rows) else { return Ok(None) };
+        let found = kernels::likeliest_of(UnembeddedRows { x, by: &by }, count, &|| task.check().is_ok());
+        task.check()?;
+        Ok(Some(found?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+    use kit::far;
+
+    use super::*;
+    use crate::model::batch::Batch;
+    use crate::model::config::Config;
+    use crate::model::fixtures::{config, decoder};
+    use crate::model::hooks::{Action, BoundHook};
+    use crate::model::reading::lens::{LensOptions, lens_of_batch};
+    use crate::model::run::Ask;
+    use crate::model::site::places;
+    use crate::tensor::derivative::value_and_gradients;
+    use crate::tensor::{floats, normalise, order};
+
+    /// Builds models of more words than a block has, plain ones and one that scales and caps its logits.
+    fn models() -> Vec<Decoder> {
+        let vocab = kernels::WORDS + 30;
+        let plain = Config { vocab, ..config() };
+        let capped = Config { logit_scale: Some(0.5), logit_cap: Some(3.0), ..plain.clone() };
+        [plain, capped].map(|config| decoder(config, DType::F32)).into()
+    }
+
+    /// Returns so many texts that their logits are more than a block, of which the second is shorter.
+    fn texts() -> Batch {
+        let row =
+            |row: u32| (0..if row == 1 { 5 } else { 32 }).map(|column| (row * 131 + column * 37) % 4100).collect();
+        Batch::new((0..36).map(row).collect()).unwrap()
+    }
+
+    /// Returns all points of the first texts.
+    fn points() -> Vec<(usize, usize)> {
+        (0..34).filter(|row| *row != 1).flat_map(|row| (0..32).map(move |column| (row, column))).collect()
+    }
+
+    fn targets() -> Vec<u32> {
+        (0..points().len() as u32).map(|number| number * 29 % 4126).collect()
+    }
+
+    #[test]
+    fn losses_are_those_of_whole_logits() {
+        let task = Task::default();
+        for model in models() {
+            assert!(model.by_words(points().len()).is_some() && model.by_words(3).is_none());
+            let logits = model.logits(&texts(), Vec::new(), &task).unwrap();
+            let found = model.losses(&texts(), Vec::new(), &task).unwrap();
+            for (row, ids) in texts().rows().iter().enumerate() {
+                let expected = crate::model::run::token_losses(&logits.get(row).unwrap(), ids).unwrap();
+                assert!(far(&found[row], &expected) < 1e-5);
+            }
+            let end = model.run_to_end(&texts(), Ask::default(), &points(), &task).unwrap().1;
+            let whole = model.logits_of(&end, 0..points().len(), &task).unwrap();
+            let expected = kernels::token_losses(&whole, &targets()).unwrap();
+            assert!(far(&model.losses_of(&end, &targets(), &task).unwrap(), &expected) < 1e-5);
+            // A hook at the logits is heard.
+            let even =
+                || vec![BoundHook::new(model.config(), "logits", None, None, Box::new(Action::Zero.begin())).unwrap()];
+            let uniform = floats(&model.losses(&texts(), even(), &task).unwrap()[0]).unwrap();
+            let expected = (model.config().vocab as f64).ln();
+            assert!(uniform.iter().all(|loss| (loss - expected).abs() < 1e-5));
+        }
+    }
+
+    #[test]
+    fn divergences_and_gradients_are_those_of_whole_logits() {
+        let task = Task::default();
+        for model in models() {
+            let clean = model.run_to_end(&texts(), Ask::default(), &points(), &task).unwrap().1;
+            let by = Var::new(vec![1.5_f32; model.config().d_model], model.device()).unwrap();
+            let changed = |by: &Tensor| clean.with_rows(clean.rows().broadcast_mul(by).unwrap());
+            let whole = |end: &PassEnd| model.logits_of(end, 0..points().len(), &task).unwrap();
+            let expected = normalise::divergences(&whole(&clean), &whole(&changed(by.as_tensor()))).unwrap();
+            let found = model.divergences(&clean, &changed(by.as_tensor()), &task).unwrap();
+            assert!(far(found.detach(), expected.detach()) < 1e-5);
+            let both = [clean.clone(), changed(by.as_tensor())];
+            let compared = model.compared_by_words(&both, &targets(), &task).unwrap().unwrap();
+            let losses = floats(&kernels::token_losses(&whole(&both[1]), &targets()).unwrap().detach()).unwrap();
+            let divergences = floats(&expected.detach()).unwrap();
+            for (row, found) in compared[1].iter().enumerate() {
+                assert!((found.divergence - divergences[row]).abs() < 1e-5 && (found.loss - losses[row]).abs() < 1e-5);
+            }
+            assert!(compared[0].iter().all(|row| row.divergence == 0.0));
+            let slope = |of: &dyn Fn(&PassEnd) -> Result<Tensor>| {
+                let mut total = |by: &[Tensor]| Ok(of(&changed(&by[0]))?.mean_all()?);
+                value_and_gradients(&mut total, &[by.as_detached_tensor()], &task).unwrap().gradients.remove(0)
+            };
+            let of_whole = slope(&|end| normalise::divergences(&whole(&clean), &whole(end)));
+            assert!(far(slope(&|end| model.divergences(&clean, end, &task)), of_whole) < 1e-5);
+            let of_whole = slope(&|end| Ok(kernels::token_losses(&whole(end), &targets())?));
+            assert!(far(slope(&|end| model.losses_of(end, &targets(), &task)), of_whole) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn guesses_of_a_lens_are_those_of_its_logits() {
+        let task = Task::default();
+        for model in models() {
+            let places = places(model.config(), &["resid_post.*".to_string()]).unwrap();
+            let options = LensOptions { k: Some(3), ..LensOptions::default() };
+            for reading in lens_of_batch(&model, &texts(), &places, &options, Vec::new(), &task).unwrap() {
+                let logits = reading.logits(&model, &task).unwrap().get(1).unwrap();
+                assert_eq!(reading.guesses.iter().map(Vec::len).collect::<Vec<_>>()[..3], [32, 5, 32]);
+                for (column, guesses) in reading.guesses[1].iter().enumerate() {
+                    let row = logits.get(column).unwrap();
+                    let chances = floats(&normalise::softmax(&row, 0).unwrap()).unwrap();
+                    let (_, best) = order::topk(&row, 3, 0, order::Direction::Descending).unwrap();
+                    let best = best.to_vec1::<i64>().unwrap();
+                    assert_eq!(guesses.iter().map(|guess| i64::from(guess.token)).collect::<Vec<_>>(), best);
+                    let near = |(token, probability): (u32, f64)| (chances[token as usize] - probability).abs() < 1e-6;
+                    assert!(guesses.iter().all(|guess| near((guess.token, guess.probability))));
+                }
+                // Behind the end of a text there are none.
+                assert!(floats(&logits.get(5).unwrap()).unwrap().iter().all(|logit| logit.is_nan()));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Products of numbers rounded to bf16, with sums in f32: up to twice as fast as those of f32 where the CPU multiplies bf16.
+//!
+//! A number of the result is the sum over pairs of columns: first the product of the second numbers of a pair is added, then
+//! that of the first, each sum rounded to f32. This is what `vdpbf16ps` computes (on Zen 5, 1.6 million of them compared). Since
+//! the product of two bf16 is exact in f32, every CPU can compute the same bits, except for sums below 2^-126, which the
+//! instruction makes 0.
+
+mod plain;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+mod wide;
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::product::{Finish, Matrix, ProductSizes, Tile, tile_columns, tile_rows};
+use crate::base::instructions::arch;
+use crate::base::parallel;
+use crate::numbers::Fresh;
+
+/// Rows of x, and columns of the result, whose sums are in registers together. (Measured on Zen 5 with 640 and 2048 numbers a
+/// row: 14 rows, or 48 columns, are as fast.)
+const ROWS: usize = 8;
+const COLUMNS: usize = 32;
+
+/// The sums of some rows and columns.
+type Sums = [[f32; COLUMNS]; ROWS];
+
+/// Rounds numbers to bf16, half to even. Subnormal ones become 0, as the instruction takes them.
+pub(crate) fn round(numbers: &mut [f32]) {
+    numbers.iter_mut().for_each(|x| *x = f32::from_bits(bf16(*x) << 16));
+}
+
+/// Returns the bits of a number rounded to bf16.
+#[inline(always)]
+pub(crate) fn bf16(x: f32) -> u32 {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const QUIET: u32 = 0x40;
+    let bits = x.to_bits();
+    if x.is_nan() {
+        (bits >> 16) | QUIET
+    } else if bits & EXPONENT == 0 {
+        (bits >> 16) & 0x8000
+    } else {
+        (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
+    }
+}
+
+/// Writes x W^T with its bias and activation function, for x and W rounded to bf16.
+pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: ProductSizes, finish: Finish) {
+    let ProductSizes { rows, inner, out } = sizes;
+    let arch = arch();
+    let pairs = inner.div_ceil(2);
+    let x = blocks(arch, x, inner);
+    let columns = tile_columns(out).next_multiple_of(COLUMNS);
+    let height = tile_rows(rows, out.div_ceil(columns));
+    let down = rows.div_ceil(height);
+    let place = result.pointer();
+    let tiles = out.div_ceil(columns) * down;
+    (0..tiles).into_par_iter().for_each_init(Buffers::default, |buffers, index| {
+        let row = index % down * height;
+        let column = index / down * columns;
+        let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
+        for first in (column..column + tile.columns).step_by(COLUMNS) {
+            let count = COLUMNS.min(column + tile.columns - first);
+            buffers.read(arch, weight, first, count, inner);
+            for (block, x) in x[row * pairs..].chunks(pairs * ROWS).enumerate() {
+                let begin = block * ROWS;
+                if begin >= tile.rows {
+                    break;
+                }
+                let sums = sums(arch, x, &buffers.turned);
+                for (at, sums) in sums.iter().take(tile.rows - begin).enumerate() {
+                    let target = place.at((row + begin + at) * out + first);
+                    // SAFETY: within the tile, which is ours alone.
+                    unsafe { target.copy_from_nonoverlapping(sums.as_ptr(), count) };
+                }
+            }
+        }
+        tile.finish(arch, place, out, finish);
+    });
+}
+
+/// Rounds the rows of x and stores them as the sums read them: some rows together, one pair of each after the other.
+fn blocks(arch: Arch, x: &[f32], inner: usize) -> Vec<u32> {
+    let pairs = inner.div_ceil(2);
+    let mut result = vec![0; x.len().div_ceil(inner).div_ceil(ROWS) * ROWS * pairs];
+    parallel::fill(&mut result, pairs * ROWS, &|first, blocks| {
+        let mut row = vec![0; pairs];
+        let x = &x[first / pairs * inner..];
+        for (block, x) in blocks.chunks_exact_mut(pairs * ROWS).zip(x.chunks(ROWS * inner)) {
+            for (at, x) in x.chunks_exact(inner).enumerate() {
+                paired(arch, x, &mut row);
+                for (place, pair) in block[at..].iter_mut().step_by(ROWS).zip(&row) {
+                    *place = *pair;
+                }
+            }
+        }
+    });
+    result
+}
+
+/// Some rows of a matrix on their way to the sums.
+#[derive(Default)]
+struct Buffers {
+    numbers: Vec<f32>,
+    /// Pairs as the matrix has them, row by row.
+    pairs: Vec<u32>,
+    /// The first pair of each row, then the second of each.
+    turned: Vec<u32>,
+}
+
+impl Buffers {
+    /// Reads `count` rows of the matrix from the row `first` on; those that there are not are 0.
+    fn read(&mut self, arch: Arch, weight: &Matrix, first: usize, count: usize, inner: usize) {
+        let pairs = inner.div_ceil(2);
+        self.pairs.clear();
+        self.pairs.resize(COLUMNS * pairs, 0);
+        if !weight.copy_pairs(first..first + count, &mut self.pairs) {
+            let numbers = weight.part(arch, first * inner, count * inner, &mut self.numbers);
+            for (row, place) in numbers.chunks_exact(inner).zip(self.pairs.chunks_exact_mut(pairs)) {
+                paired(arch, row, place);
+            }
+        }
+        self.turned.resize(COLUMNS * pairs, 0);
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        if wide::is_there(arch) {
+            // SAFETY: the CPU has these instructions.
+            return unsafe { wide::turn(&self.pairs, &mut self.turned) };
+        }
+        for (at, row) in self.pairs.chunks_exact(pairs).enumerate() {
+            for (place, pair) in self.turned[at..].iter_mut().step_by(COLUMNS).zip(row) {
+                *place = *pair;
+            }
+        }
+    }
+}
+
+/// Rounds a row to bf16 and stores its numbers two by two, the first of each in the lower half.
+fn paired(arch: Arch, row: &[f32], pairs: &mut [u32]) {
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    if wide::is_there(arch) {
+        // SAFETY: the CPU has these instructions.
+        return unsafe { wide::paired(row, pairs) };
+    }
+    let _ = arch;
+    plain::paired(row, pairs);
+}
+
+/// Computes the sums of a block of rows with some columns.
+fn sums(arch: Arch, x: &[u32], columns: &[u32]) -> Sums {
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    if wide::is_fast(arch) {
+        // SAFETY: the CPU has these instructions.
+        return unsafe { wide::sums(x, columns) };
+    }
+    arch.dispatch(plain::Products { x, columns })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Losses, divergences and the likeliest words by some words at a time, against all logits.
+
+use candle_core::{DType, Tensor};
+
+use super::super::losses::by_words::{
+    GoesOn, UnembeddedRows, Unembedding, UnembeddingMatrix, compared_by, divergences_by, likeliest_by, losses_by,
+};
+use super::super::{Kind, PackedMatrix, divergences, linear, token_losses};
+use super::back::check;
+use super::{assert_close, at_every_level, list, numbers};
+
+const ALWAYS: GoesOn = &|| true;
+const WORDS: usize = 16;
+const INNER: usize = 9;
+
+/// Returns unembeddings of these words, without and with all that they may have, in a dtype.
+fn unembeddings(words: usize, dtype: DType) -> Vec<Unembedding> {
+    let matrix = UnembeddingMatrix::Numbers(numbers(&[words, INNER], 1.0, 2).to_dtype(dtype).unwrap());
+    let bias = Some(numbers(&[words], 1.0, 3).to_dtype(dtype).unwrap());
+    let plain = Unembedding { matrix, bias: None, scale: None, cap: None };
+    vec![
+        plain.clone(),
+        Unembedding { bias, scale: Some(0.5), ..plain.clone() },
+        Unembedding { cap: Some(3.0), ..plain },
+    ]
+}
+
+fn targets(rows: usize, words: usize) -> Vec<u32> {
+    (0..rows).map(|row| (row * 7 % words) as u32).collect()
+}
+
+#[test]
+fn losses_and_their_gradients() {
+    at_every_level(|| {
+        for (rows, words) in [(1, 1), (3, 5), (4, 16), (3, 40), (40, 33)] {
+            let targets = targets(rows, words);
+            for number in 0..3 {
+                check(&[numbers(&[rows, INNER], 1.0, 1)], 1e-5, 1.0, |t| {
+                    let by = &unembeddings(words, t[0].dtype())[number];
+                    losses_by(UnembeddedRows { x: &t[0], by }, &targets, WORDS, ALWAYS)
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn divergences_and_their_gradients() {
+    at_every_level(|| {
+        for (rows, words) in [(1, 1), (3, 5), (3, 40), (40, 33)] {
+            let other = numbers(&[rows, INNER], 1.0, 5);
+            for number in 0..3 {
+                check(&[numbers(&[rows, INNER], 1.0, 1)], 2e-5, 1.0, |t| {
+                    let by = &unembeddings(words, t[0].dtype())[number];
+                    let p = other.to_dtype(t[0].dtype())?;
+                    let [p, q] = [&p, &t[0]].map(|x| UnembeddedRows { x, by });
+                    divergences_by(p, q, WORDS, ALWAYS)
+                });
+            }
+        }
+    });
+}
+
+/// Checks results against those of all logits at once, in f64, whose bits are the same for few rows.
+#[test]
+fn sums_by_words_are_those_of_all() {
+    let x = numbers(&[5, INNER], 3.0, 1);
+    let other = numbers(&[5, INNER], 3.0, 7);
+    let by = &unembeddings(200, DType::F32)[0];
+    let UnembeddingMatrix::Numbers(matrix) = &by.matrix else { unreachable!() };
+    let [of_x, of_other] = [&x, &other].map(|x| linear(x, matrix, None).unwrap());
+    let [p, q] = [&other, &x].map(|x| UnembeddedRows { x, by });
+    let expected = divergences(&of_other, &of_x).unwrap().to_vec1::<f64>().unwrap();
+    let found = divergences_by(p, q, WORDS, ALWAYS).unwrap().to_vec1::<f64>().unwrap();
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-12 * expected.max(1.0), "{found} {expected}");
+    }
+    assert_eq!(divergences_by(q, q, WORDS, ALWAYS).unwrap().to_vec1::<f64>().unwrap(), [0.0; 5]);
+    let targets = targets(5, 200);
+    let expected = token_losses(&of_x, &targets).unwrap();
+    assert_close(&losses_by(q, &targets, WORDS, ALWAYS).unwrap(), &expected, 1e-6, 1.0);
+    for at in [q, UnembeddedRows { x: &x.to_dtype(DType::F64).unwrap(), by: &unembeddings(200, DType::F64)[0] }] {
+        let other = other.to_dtype(at.x.dtype()).unwrap();
+        let compared = compared_by(at, &[&other, at.x], &targets, WORDS, ALWAYS).unwrap();
+        assert_eq!(compared.len(), 3);
+        let beside = |x| divergences_by(at, UnembeddedRows { x, by: at.by }, WORDS, ALWAYS).unwrap();
+        let losses = |x| losses_by(UnembeddedRows { x, by: at.by }, &targets, WORDS, ALWAYS).unwrap();
+        for (found, x) in compared.iter().zip([at.x, &other, at.x]) {
+            for (row, found) in found.iter().enumerate() {
+                assert!((found.divergence - beside(x).to_vec1::<f64>().unwrap()[row]).abs() < 1e-12);
+                assert!((found.loss - f64::from(list(&losses(x))[row])).abs() < 1e-5);
+            }
+        }
+    }
+    // One block has the bits of all.
+    assert_eq!(list(&losses_by(q, &targets, 200, ALWAYS).unwrap()), list(&expected));
+    let found = likeliest_by(q, 4, WORDS, ALWAYS).unwrap();
+    for (row, found) in list(&of_x).chunks_exact(200).zip(found) {
+        let mut words: Vec<(u32, f32)> = row.iter().enumerate().map(|(word, logit)| (word as u32, *logit)).collect();
+        words.sort_by(|a, b| b.1.total_cmp(&a.1));
+        assert_eq!(found.words, words[..4]);
+        let total = row.iter().map(|logit| f64::from(*logit).exp()).sum::<f64>().ln();
+        assert!((found.total - total).abs() < 1e-5, "{} {total}", found.total);
+    }
+}
+
+#[test]
+fn many_rows_and_rows_without_a_gradient() {
+    let rows = 1100;
+    let targets = targets(rows, 40);
+    let weights =
+        Tensor::from_vec((0..rows).map(|row| (row % 3 / 2) as f32).collect(), rows, &candle_core::Device::Cpu);
+    let weights = weights.unwrap();
+    check(&[numbers(&[rows, INNER], 1.0, 1)], 1e-5, 1.0, |t| {
+        let by = &unembeddings(40, t[0].dtype())[0];
+        let losses = losses_by(UnembeddedRows { x: &t[0], by }, &targets, WORDS, ALWAYS)?;
+        Ok((&losses * weights.to_dtype(losses.dtype())?)?)
+    });
+}
+
+#[test]
+fn packed_and_narrow_matrices() {
+    let wide = numbers(&[70, 32], 1.0, 2);
+    let packed = PackedMatrix::int8(&wide).unwrap().unwrap();
+    let of = |matrix: UnembeddingMatrix| Unembedding { matrix, bias: None, scale: None, cap: None };
+    let narrow = wide.to_dtype(DType::BF16).unwrap();
+    let cases = [
+        (UnembeddingMatrix::Numbers(packed.tensor().unwrap()), UnembeddingMatrix::Packed(packed)),
+        (UnembeddingMatrix::Numbers(narrow.to_dtype(DType::F32).unwrap()), UnembeddingMatrix::Numbers(narrow)),
+    ];
+    for (wide, stored) in cases.map(|(wide, stored)| (of(wide), of(stored))) {
+        for rows in [1, 40] {
+            let x = candle_core::Var::from_tensor(&numbers(&[rows, 32], 1.0, 1)).unwrap();
+            let targets = targets(rows, 70);
+            let found = [&wide, &stored].map(|by| {
+                let losses = losses_by(UnembeddedRows { x: &x, by }, &targets, WORDS, ALWAYS).unwrap();
+                let gradients = losses.sum_all().unwrap().backward().unwrap();
+                (list(&losses), list(gradients.get(&x).unwrap()))
+            });
+            assert_eq!(found[0], found[1]);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_and_what_is_interrupted() {
+    let by = &unembeddings(40, DType::F32)[0];
+    let x = &numbers(&[2, INNER], 1.0, 1);
+    let rows = UnembeddedRows { x, by };
+    let never: GoesOn = &|| false;
+    assert_eq!(losses_by(rows, &[0, 1], WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    assert_eq!(divergences_by(rows, rows, WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    assert_eq!(likeliest_by(rows, 3, WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    assert!(losses_by(rows, &[0, 40], WORDS, ALWAYS).unwrap_err().message.contains("below the vocabulary of 40"));
+    assert!(losses_by(rows, &[0], WORDS, ALWAYS).is_err());
+    let other = UnembeddedRows { x, by: &unembeddings(41, DType::F32)[0] };
+    assert!(divergences_by(rows, other, WORDS, ALWAYS).unwrap_err().message.contains("40 and 41 words"));
+}

@@ -1,0 +1,211 @@
+//! `microtome explore --export`: the folder is opened from a file in headless Chromium, typed into and used by the keyboard, and
+//! its engine's answers are compared with those of the explorer that the server has.
+//!
+//! `MICROTOME_PAGE_ENGINE` names the folder of a built engine; without it, or without Chromium, the test says that it is
+//! skipped.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::explorer::answers::Question;
+use microtome::explorer::{Explorer, ExplorerInputs, reply};
+use microtome::tensor::Device;
+use serde_json::{Value, json};
+
+use crate::page::chromium;
+use crate::support;
+use crate::support::browser::Browser;
+
+/// Two small dictionaries of the model inside, whose features have a tree.
+const DICTIONARIES: &str = r##"
+let m = model::load("tiny");
+let text = data::text("sample", #{ tokens: 2000 });
+for site in ["resid_post.0", "resid_post.2"] {
+    sae::fit(m, site, text, #{ k: 4, d_sae: 96, steps: 20, seed: 1 }).save(site);
+}
+"##;
+
+const SITES: [&str; 2] = ["resid_post.2", "resid_post.0"];
+
+/// Number of tokens of the text that cards are made from.
+const TOKENS: u64 = 2000;
+
+/// Notes in `heard` what the page asks its workers from now on, and what they answer.
+const LISTEN: &str = r"{
+    const ask = Microtome.prototype.ask;
+    globalThis.heard = [];
+    Microtome.prototype.ask = async function (kind, rest, output) {
+        const lines = [];
+        const told = (one) => { if (one.kind === 'line' && !one.line.progress) lines.push(one.line); output?.(one); };
+        const answer = await ask.call(this, kind, rest, told);
+        heard.push({ ...rest, lines: [...lines, answer] });
+        return answer;
+    };
+}";
+
+/// The folder of the built engine. It is not asked for where `CI` is set: `.ci/run` does not build it.
+fn engine() -> Option<PathBuf> {
+    let named = std::env::var_os("MICROTOME_PAGE_ENGINE").map(PathBuf::from);
+    let folder = named.filter(|folder| folder.join("worker.js").is_file());
+    if folder.is_none() {
+        writeln!(std::io::stderr().lock(), "skipped: set MICROTOME_PAGE_ENGINE to a folder that `page/build` has made")
+            .unwrap();
+    }
+    folder
+}
+
+fn microtome(folder: &Path, engine: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.current_dir(folder).env("MICROTOME_CACHE", "").env("MICROTOME_PAGE_ENGINE", engine);
+    command.args(words).output().unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Returns the lines of a reply, as the server sends them.
+fn reply_of(explorer: &Explorer, name: &str, question: &Value) -> Vec<Value> {
+    let (sender, lines) = std::sync::mpsc::channel();
+    let carrier: reply::Carrier = Arc::new(move |line: &Value| {
+        if line.get("progress").is_none() {
+            sender.send(line.clone()).unwrap();
+        }
+    });
+    let question = Question::parse(name, question.clone()).unwrap();
+    let last = reply::last(reply::answer(explorer, question, &carrier, &Arc::new(AtomicBool::new(false))));
+    lines.try_iter().chain([last]).collect()
+}
+
+/// Returns where two answers differ: in their form, in a text, or in a number by more than a hundred-thousandth.
+fn difference(found: &Value, expected: &Value) -> Option<String> {
+    match (found, expected) {
+        (Value::Number(a), Value::Number(b)) => {
+            let [a, b] = [a, b].map(|number| number.as_f64().unwrap());
+            ((a - b).abs() > 1e-5 * (1.0 + b.abs())).then(|| format!("{a} for {b}"))
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let mut each = a.iter().zip(b).enumerate();
+            each.find_map(|(at, (a, b))| difference(a, b).map(|what| format!("[{at}]{what}")))
+        }
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().find_map(|(key, a)| difference(a, &b[key]).map(|what| format!(".{key}{what}")))
+        }
+        _ if found == expected => None,
+        _ => Some(format!(" {found} for {expected}")),
+    }
+}
+
+const READ: &str = "[...document.querySelectorAll('.token')].map(one => one.textContent).join('').replaceAll('␣', ' ')";
+
+#[test]
+fn an_exported_page_answers_as_the_server_does() {
+    let (Some(engine), Some(chromium)) = (engine(), chromium()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    succeeded(&microtome(folder.path(), &engine, &["-e", DICTIONARIES]));
+    let tokens = TOKENS.to_string();
+    let [first, second] = SITES.map(|site| format!("out/{site}"));
+    let words = ["explore", "--tokens", &tokens, "--dictionary", &first, "--dictionary", &second, "--export", "site"];
+    let said = succeeded(&microtome(folder.path(), &engine, &words));
+    println!("{said}");
+    assert!(said.contains("  engine-data.js\n") && said.trim_end().ends_with("in site/index.html"), "{said}");
+    let mut page = Browser::start(chromium, &folder.path().join("profile"));
+    page.open(&format!("file://{}", folder.path().join("site/index.html").display()));
+    page.size(1280, 900);
+    page.until("document.querySelectorAll('.token').length > 0");
+    page.js(LISTEN);
+    used(&mut page);
+    page.photograph("exported");
+    page.size(360, 740);
+    assert!(page.is("document.documentElement.scrollWidth <= 360"), "the page is wider than a phone");
+    assert!(page.problems.is_empty(), "{:#?}", page.problems);
+    let loaded = "performance.getEntriesByType('resource').map(one => one.name)";
+    let is_beside = "/^(file|blob|data):/.test(name)";
+    assert!(page.is(&format!("{loaded}.every((name) => {is_beside})")), "{}", page.js(loaded));
+    let heard = page.js("heard");
+    let refused = "fetch('https://example.org').then(() => false, () => true)";
+    assert_eq!(page.js(refused), true, "the page may connect");
+    compare(folder.path(), heard.as_array().unwrap());
+}
+
+/// Uses the page as a person does: types, opens a card by the keyboard, ablates its feature, compares, looks at heads, grows a tree.
+fn used(page: &mut Browser) {
+    page.js("document.querySelector('#text').focus(); document.querySelector('#text').select()");
+    page.insert("The dog (a small one) ran");
+    for letter in " home, she".chars() {
+        page.press(&letter.to_string());
+    }
+    page.until(&format!("{READ} === 'The dog (a small one) ran home, she'"));
+    page.press("Escape");
+    page.until("document.activeElement.classList.contains('token')");
+    page.press("Enter");
+    // One may go on typing while a worker of its own reads the text for the card.
+    page.until("document.querySelector('#panel-card:not([hidden], [aria-busy=true]) dl')");
+    page.press("a");
+    page.until("document.querySelector('#continued').getAttribute('aria-busy') === 'false'");
+    page.press("4");
+    page.until("document.activeElement.id === 'other'");
+    page.insert("1, 2, 3");
+    page.until("document.querySelectorAll('#compared tbody tr').length > 0");
+    page.press("Escape");
+    page.press("5");
+    page.until("document.querySelectorAll('#head-map button').length > 1");
+    page.press("g");
+    page.until("document.querySelector('#panel-tree svg a') || document.querySelector('#panel-tree .warning')");
+}
+
+/// Compares all that the page's workers answered with the answers of an explorer of the program.
+fn compare(folder: &Path, heard: &[Value]) {
+    let path = |name: &str| folder.join("out").join(name).display().to_string();
+    let inputs = ExplorerInputs {
+        model: "tiny".into(),
+        dictionaries: SITES.map(path).to_vec(),
+        lenses: Vec::new(),
+        text: "sample".into(),
+        tokens: TOKENS,
+        descriptions: None,
+    };
+    let heard = heard.to_vec();
+    let out = folder.join("out");
+    support::on_large_stack(move || {
+        let files = Files::new(Access::new(&out, &Rules::default()).unwrap(), false);
+        let explorer = Explorer::load(inputs, &files, &Device::Cpu, &Task::default()).unwrap();
+        let mut names = Vec::new();
+        for one in &heard {
+            let name = one["name"].as_str().unwrap();
+            let expected = json!(reply_of(&explorer, name, &one["question"]));
+            let is_drawn = name == "tree" && expected[0]["done"] == true;
+            // Of a tree the drawing is left out: it has coordinates with few digits.
+            let [found, expected] = [&one["lines"], &expected].map(|lines| {
+                let mut lines = lines.clone();
+                if is_drawn {
+                    lines[0]["tree"]["svg"] = Value::Null;
+                }
+                // A continuation comes in pieces of any length.
+                if name == "continue" { json!([lines[0], lines.as_array().unwrap().last()]) } else { lines }
+            });
+            let apart = difference(&found, &expected);
+            assert!(apart.is_none(), "{name} {}: {}", one["question"], apart.unwrap_or_default());
+            names.push(name);
+        }
+        for name in ["read", "card", "continue", "compare", "heads", "tree"] {
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
+    });
+}
+
+#[test]
+fn an_export_needs_an_engine_and_a_folder_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = microtome(folder.path(), Path::new("nowhere"), &["explore", "--dictionary", "d", "--export", "site"]);
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(!none.status.success() && said.contains("MICROTOME_PAGE_ENGINE"), "{said}");
+    assert!(!folder.path().join("site").exists());
+}
