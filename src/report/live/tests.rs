@@ -133,7 +133,7 @@ fn what_a_page_holds_answers_as_the_model_does() {
     assert_eq!(clean["targets"], json!([")"]));
 
     // A head that is ablated.
-    let ablated = ask(json!({ "item": 1, "text": TEXT, "changes": [{ "node": 2, "factor": 0 }] }));
+    let ablated = ask(json!({ "item": 1, "text": TEXT, "changes": [{ "node": 99, "factor": 0 }] }));
     let hook = BoundHook::new(model.decoder.config(), "z.1.1", None, None, Box::new(Action::Zero.begin())).unwrap();
     let batch = Batch::new(vec![ids.clone()]).unwrap();
     let run = model.decoder.run(&batch, Ask { hooks: vec![hook], ..Ask::default() }, &task).unwrap();
@@ -178,8 +178,8 @@ fn texts_that_are_none_or_too_long_and_questions_that_are_none() {
         (json!({ "item": 0, "text": "a" }), "expected an item that answers, found item 0"),
         (json!({ "item": 3, "text": "a" }), "expected a layer and a head, found none"),
         (
-            json!({ "item": 1, "text": "a", "changes": [{ "node": 9, "factor": 0 }] }),
-            "expected a node that can be changed, found node 9",
+            json!({ "item": 1, "text": "a", "changes": [{ "node": 99, "factor": 0 }] }),
+            "expected a node that can be changed, found node 99",
         ),
     ] {
         assert_eq!(ask(wrong).unwrap_err().message, said);

@@ -91,7 +91,7 @@ fn what_is_kept_is_what_whole_passes_show() {
         let kept = selection.best(point.features);
         let p = plainly(&model, &saes, &selection, &due, Some((&kept, point.rest)));
         close(point.p, p);
-        close(point.share.value, p / whole);
+        close(point.share.value * whole, p);
         let none = plainly(&model, &saes, &selection, &due, Some((&vec![vec![]; 2], point.rest)));
         let faithfulness = (p - none) / (whole - none);
         assert!((point.faithfulness.value - faithfulness).abs() < 1e-3 * faithfulness.abs().max(1.0));

@@ -325,11 +325,13 @@ impl ChangedVariants<'_> {
     }
 
     /// Returns whether the variants of some parts of one site, which begin at the same column, have fewer rows by
-    /// themselves than make a product efficient.
+    /// themselves than make a product efficient. Where layers read the keys of others, variants are not joined: a pass
+    /// that begins behind those has the keys of the run.
     fn are_few(&self, parts: &[PatchPart]) -> bool {
         let batch = self.base.plan.batch();
         let rows = parts.len() * batch.rows().len() * (batch.width() - self.first.min(batch.width()));
-        !self.is_whole && rows < ENOUGH && !parts.iter().any(PatchPart::is_position)
+        let has_own_keys = self.decoder.config().shared_keys.is_none();
+        !self.is_whole && has_own_keys && rows < ENOUGH && !parts.iter().any(PatchPart::is_position)
     }
 
     /// Returns the parts that are computed together, from parts in the order of their first columns.
