@@ -67,6 +67,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
             fitted("let many = []; many.pad(60, \"a b a b a b a\"); sae::coverage(m, s, data::texts(many))"),
         ),
         ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
+        ("Report", "report(\"a\", [\"b\"])".to_string()),
         ("Ranking", fitted("features::predicting(m, s, text, \"a\")")),
         ("Circuit", "circuit::load(\"tests/fixtures/circuits/tree.json\")".to_string()),
         ("Attribution", of_model("attribution([1, 2], 3)")),

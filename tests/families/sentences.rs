@@ -24,12 +24,12 @@ fn sentences_are_as_another_program_reads_them() {
     let whole = |name: &str| floats(&expected[name]).into_iter().map(|number| number as usize).collect::<Vec<_>>();
     let ids: Vec<u32> = whole("ids").into_iter().map(|id| id as u32).collect();
     let found = read("llama", &ids, &whole("ends"), 2).unwrap();
-    assert_near(&found.log_kl, &floats(&expected["log_kl"]), 1e-3);
+    assert_near(&found.log_kl, floats(&expected["log_kl"]), 1e-3);
     let mut suppression = floats(&expected["suppression"]);
     suppression[0] = f64::NAN;
     assert_near(&found.suppression().values, &suppression, 1e-3);
     let vertical: Vec<f64> = found.heads.iter().flat_map(|head| head.vertical.clone()).collect();
-    assert_near(&vertical, &floats(&expected["vertical"]), 1e-6);
+    assert_near(&vertical, floats(&expected["vertical"]), 1e-6);
     let kurtosis: Vec<f64> = found.heads.iter().map(|head| head.kurtosis).collect();
     let theirs = floats(&expected["kurtosis"]);
     assert_near(&kurtosis, &theirs, 1e-3);

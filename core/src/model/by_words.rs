@@ -167,7 +167,7 @@ mod tests {
             let end = model.run_to_end(&texts(), Ask::default(), &points(), &task).unwrap().1;
             let whole = model.logits_of(&end, 0..points().len(), &task).unwrap();
             let expected = kernels::token_losses(&whole, &targets()).unwrap();
-            assert!(far(&model.losses_of(&end, &targets(), &task).unwrap(), &expected) < 1e-5);
+            assert!(far(model.losses_of(&end, &targets(), &task).unwrap(), &expected) < 1e-5);
             // A hook at the logits is heard.
             let even =
                 || vec![BoundHook::new(model.config(), "logits", None, None, Box::new(Action::Zero.begin())).unwrap()];

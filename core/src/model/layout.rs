@@ -28,7 +28,7 @@ pub trait TensorSource {
         dtype::convert(&found, wanted)
     }
 
-    /// Notes that the tensors are those that are wanted, before the first of them is read: files are hashed then.
+    /// Accepts the tensors as those that are wanted, before the first of them is read. Files are hashed then.
     fn accept(&self) -> Result<()> {
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::arguments::reach::{Gap, Reach};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::linear::add_to;
-use crate::linear::product::{Factor, Onto, multiply};
+use crate::linear::factor::{Factor, Onto, multiply};
 use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
 use crate::tape::ArgumentGradients;
 

@@ -7,7 +7,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::arguments::reach::Reach;
-use crate::linear::product::{Factor, Onto, multiply};
+use crate::linear::factor::{Factor, Onto, multiply};
 use crate::numbers::elementwise::{Replace, SoftCap};
 use crate::numbers::softmax::Softmax;
 use crate::numbers::{OutputPointer, StridedNumbers};

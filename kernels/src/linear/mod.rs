@@ -1,17 +1,20 @@
 //! Linear maps and sums, with their gradients: dx = dy W, dW = dy^T x, db = the sum of the rows of dy.
 //!
-//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, products of numbers
-//! rounded to bf16, the activation functions that a
-//! product applies to its result, and small networks that read one number each.
+//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, products of numbers rounded to bf16,
+//! the activation functions that a product applies to its result, and small networks that read one number each.
 
 pub(crate) mod activation;
+mod bf16;
 pub(crate) mod columns;
 mod dots;
+pub(crate) mod factor;
 mod half_precision;
+pub(crate) mod matrix;
 mod of_input;
 pub(crate) mod packed;
 pub(crate) mod product;
 mod rounded;
+pub(crate) mod tile;
 mod turned;
 
 use candle_core::{DType, Tensor};
@@ -25,8 +28,10 @@ use crate::numbers::{FlatNumbers, Fresh, Implementation, OutputPointer, flat};
 use crate::tape::ArgumentGradients;
 use crate::tape::record::record;
 use activation::{activate_plain, activation_gradient};
+use factor::{Factor, Onto, multiply};
+use matrix::Matrix;
 use of_input::of_input;
-use product::{Factor, Finish, Onto, multiply};
+use tile::{Finish, ProductSizes};
 
 /// Computes x W^T + b for x `[.., in]`, W `[out, in]`, b `[out]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
@@ -94,7 +99,7 @@ fn arguments<'a>(x: &'a Tensor, weight: &'a Tensor, bias: Option<&'a Tensor>) ->
 }
 
 /// The sizes of matching arguments.
-struct LinearSizes(product::ProductSizes);
+struct LinearSizes(ProductSizes);
 
 impl LinearSizes {
     fn of(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
@@ -102,7 +107,7 @@ impl LinearSizes {
             return None;
         };
         let fits = inner == weight_inner && bias.is_none_or(|bias| bias.dims() == [out]);
-        fits.then(|| Self(product::ProductSizes { rows: before.iter().product(), inner, out }))
+        fits.then(|| Self(ProductSizes { rows: before.iter().product(), inner, out }))
     }
 
     /// Returns the shape of the result for this x.
@@ -122,15 +127,15 @@ fn mapped(
     LinearSizes(sizes): &LinearSizes,
 ) -> Result<Fresh> {
     let weight = weight.detach().contiguous()?;
-    fused(x, &product::Matrix::of(&weight)?, bias, act, *sizes)
+    fused(x, &Matrix::of(&weight)?, bias, act, *sizes)
 }
 
 pub(crate) fn fused(
     x: &Tensor,
-    weight: &product::Matrix,
+    weight: &Matrix,
     bias: Option<&Tensor>,
     act: Option<Activation>,
-    sizes: product::ProductSizes,
+    sizes: ProductSizes,
 ) -> Result<Fresh> {
     let flat_x = flat(x)?;
     let flat_bias = bias.map(flat).transpose()?;

@@ -4,7 +4,7 @@
 use pulp::Arch;
 
 use super::dots::aligned;
-use super::product::Factor;
+use super::factor::Factor;
 
 /// Rows and columns that are turned together, as many as a register holds.
 const SIDE: usize = 16;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::screen::ScoreScreen;
 use super::wanted::{KeepScores, Product, ScoreSizes, WantedScores};
 use crate::base::instructions::arch;
-use crate::linear::product::{Factor, Onto, multiply};
+use crate::linear::factor::{Factor, Onto, multiply};
 
 /// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are filtered.
 const TILE_ROWS: usize = 2048;

@@ -119,7 +119,7 @@ fn what_a_page_holds_answers_as_the_model_does() {
         let source = root.join(format!("dictionary-{number}")).display().to_string();
         let sae = Sae::load(&files, &source, &LoadOptions::default(), &task).unwrap();
         let place = select(model.decoder.config(), site).unwrap()[0];
-        let found = contexts::codes(&model, &sae, place, &[ids.clone()], &task).unwrap();
+        let found = contexts::codes(&model, &sae, place, std::slice::from_ref(&ids), &task).unwrap();
         (0..ids.len()).map(|row| f64::from(found.code(row, feature))).collect()
     };
 

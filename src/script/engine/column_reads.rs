@@ -66,7 +66,7 @@ fn column(around: &ASTNode, variable: &Expr) -> Option<usize> {
         _ if is_method => None,
         Expr::IntegerConstant(..) => match &parts.rhs {
             Expr::Index(next, next_flags, _) if !flags.contains(ASTFlags::BREAK) => {
-                IndexWord::of(link(&next.rhs, *next_flags)).from_end()
+                IndexWord::of(link(&next.rhs, *next_flags)).distance_from_end()
             }
             _ => None,
         },
@@ -101,7 +101,7 @@ impl IndexWord {
     }
 
     /// Returns the distance from the end, 1 for the last entry.
-    fn from_end(self) -> Option<usize> {
+    fn distance_from_end(self) -> Option<usize> {
         match self {
             Self::At(at) if at < 0 => usize::try_from(at.unsigned_abs()).ok(),
             _ => None,
@@ -127,7 +127,7 @@ fn column_of_list(list: &Expr, lists: bool) -> Option<usize> {
     // A mask in front may cover the columns, too.
     let [first, second, ..] = words[..] else { return None };
     let is_by_axis = first != IndexWord::Other && (!lists || words.contains(&IndexWord::Whole));
-    second.from_end().filter(|_| is_by_axis)
+    second.distance_from_end().filter(|_| is_by_axis)
 }
 
 #[cfg(test)]

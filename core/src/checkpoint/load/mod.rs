@@ -46,7 +46,7 @@ crate::options! {
     pub struct LoadOptions {
         /// The dtype of the computation, or "q8": in f32, with matrices that are stored as int8, 32 numbers to a scale.
         dtype: Precision = Precision::Dtype(DType::F32);
-        /// Both factors of products with matrices: f32, or rounded to bf16; sums are in f32.
+        /// The dtype to which both factors of products with matrices are rounded; sums are in f32.
         compute: Products = Products::F32;
         /// Keys of config.json to ignore, where an unknown one is refused.
         ignore: Vec<String> = Vec::new() => usually("none");
@@ -60,7 +60,7 @@ crate::options! {
 }
 
 crate::choices! {
-    /// Both factors of products with matrices, whose sums are in f32.
+    /// Dtypes to which both factors of products with matrices are rounded.
     pub enum Products {
         /// Numbers as they are.
         F32 = "f32",

@@ -18,7 +18,7 @@ use pulp::Arch;
 
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
-use crate::linear::rounded;
+use crate::linear::bf16;
 use crate::numbers::Fresh;
 pub use blocks::Packing;
 pub use map::linear_packed;
@@ -131,7 +131,7 @@ impl PackedMatrix {
             numbers.iter_mut().for_each(|x| *x *= self.factor);
         }
         if !self.is_as_stored() {
-            rounded::round(numbers);
+            bf16::round(numbers);
         }
     }
 

@@ -7,7 +7,7 @@ use half::f16;
 use super::{PackedMatrix, Packing};
 use crate::base::error::{Result, bail};
 use crate::base::parallel;
-use crate::linear::rounded;
+use crate::linear::bf16;
 use crate::numbers::{FlatNumbers, flat};
 
 /// Numbers in a block, and its bytes.
@@ -53,7 +53,7 @@ impl PackedMatrix {
         let mut bytes = vec![0; rows * row];
         parallel::fill(&mut bytes, row.max(1), &|first, bytes| {
             for (place, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&numbers[first / 2..]) {
-                *place = (rounded::bf16(*x) as u16).to_le_bytes();
+                *place = (bf16::bits(*x) as u16).to_le_bytes();
             }
         });
         Ok(Self::new(Packing::Bf16, [rows, inner], Arc::new(bytes), 0).map(Self::rounded))

@@ -12,7 +12,8 @@ mod wide;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::product::{Finish, Matrix, ProductSizes, Tile, tile_columns, tile_rows};
+use super::matrix::Matrix;
+use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
 use crate::base::instructions::arch;
 use crate::base::parallel;
 use crate::numbers::Fresh;
@@ -24,26 +25,6 @@ const COLUMNS: usize = 32;
 
 /// The sums of some rows and columns.
 type Sums = [[f32; COLUMNS]; ROWS];
-
-/// Rounds numbers to bf16, half to even. Subnormal ones become 0, as the instruction takes them.
-pub(crate) fn round(numbers: &mut [f32]) {
-    numbers.iter_mut().for_each(|x| *x = f32::from_bits(bf16(*x) << 16));
-}
-
-/// Returns the bits of a number rounded to bf16.
-#[inline(always)]
-pub(crate) fn bf16(x: f32) -> u32 {
-    const EXPONENT: u32 = 0x7f80_0000;
-    const QUIET: u32 = 0x40;
-    let bits = x.to_bits();
-    if x.is_nan() {
-        (bits >> 16) | QUIET
-    } else if bits & EXPONENT == 0 {
-        (bits >> 16) & 0x8000
-    } else {
-        (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
-    }
-}
 
 /// Writes x W^T with its bias and activation function, for x and W rounded to bf16.
 pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: ProductSizes, finish: Finish) {

@@ -2,7 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{COLUMNS, ROWS, Sums, bf16};
+use super::{COLUMNS, ROWS, Sums};
+use crate::linear::bf16;
 
 /// The half of a pair that has its second number.
 const SECOND: u32 = 0xffff_0000;
@@ -11,10 +12,10 @@ const SECOND: u32 = 0xffff_0000;
 pub(super) fn paired(row: &[f32], pairs: &mut [u32]) {
     let (whole, rest) = row.as_chunks::<2>();
     for (pair, [first, second]) in pairs.iter_mut().zip(whole) {
-        *pair = bf16(*first) | bf16(*second) << 16;
+        *pair = bf16::bits(*first) | bf16::bits(*second) << 16;
     }
     if let ([last], Some(pair)) = (rest, pairs.last_mut()) {
-        *pair = bf16(*last);
+        *pair = bf16::bits(*last);
     }
 }
 

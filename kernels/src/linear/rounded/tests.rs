@@ -4,6 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::*;
 use crate::arguments::activation::Activation;
+use crate::linear::bf16;
 use crate::linear::packed::{PackedMatrix, linear_packed};
 use crate::linear::{linear, linear_activated};
 use crate::tests::{assert_close, at_every_level, list, numbers};
@@ -12,7 +13,7 @@ use crate::tests::{assert_close, at_every_level, list, numbers};
 fn expected(x: &[f32], weight: &[f32], inner: usize) -> Vec<f32> {
     let rounded = |all: &[f32]| {
         let mut all = all.to_vec();
-        round(&mut all);
+        bf16::round(&mut all);
         all
     };
     let weight = rounded(weight);
@@ -50,7 +51,7 @@ fn products_are_those_of_rounded_numbers() {
     for rows in [1, 3, 32, 33, 80] {
         let x = numbers(&[rows, 256], 2.0, 2);
         let mut rounded = list(&x);
-        round(&mut rounded);
+        bf16::round(&mut rounded);
         let rounded = Tensor::from_vec(rounded, x.dims(), x.device()).unwrap();
         let int8 = PackedMatrix::int8(&numbers(&[70, 256], 2.0, 1)).unwrap().unwrap();
         let bf16 = PackedMatrix::bf16(&numbers(&[70, 256], 2.0, 1)).unwrap().unwrap();
@@ -101,7 +102,7 @@ fn numbers_are_rounded_half_to_even() {
         let x = f32::from_bits(state as u32);
         let expected =
             if x.is_subnormal() { half::bf16::from_f32(0.0_f32.copysign(x)) } else { half::bf16::from_f32(x) };
-        assert_eq!(bf16(x), u32::from(expected.to_bits()), "{x}");
+        assert_eq!(bf16::bits(x), u32::from(expected.to_bits()), "{x}");
     }
 }
 
@@ -115,7 +116,7 @@ fn rows_are_paired_alike_at_every_level() {
         let mut pairs = vec![7; 39];
         paired(arch(), &row, &mut pairs);
         let found: Vec<u32> = pairs.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]).collect();
-        let expected: Vec<u32> = row.iter().map(|x| bf16(*x)).chain([0]).collect();
+        let expected: Vec<u32> = row.iter().map(|x| bf16::bits(*x)).chain([0]).collect();
         assert_eq!(found, expected);
     });
 }

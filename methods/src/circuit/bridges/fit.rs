@@ -69,7 +69,7 @@ pub fn fit(
     training.fit.finished(&tensors, training.losses)
 }
 
-/// What a fit is made by.
+/// A fit of bridges between two models.
 struct BridgeFit<'a> {
     dense: &'a Model,
     sparse: &'a Model,

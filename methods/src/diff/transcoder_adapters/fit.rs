@@ -69,7 +69,7 @@ pub fn fit(
     Ok(FittedAdapters { adapters: adapters.collect::<Result<_>>()?, losses: training.losses })
 }
 
-/// What a fit is made by.
+/// A fit of adapters to the change of a model.
 struct AdapterFit<'a> {
     pair: ModelPair<'a>,
     hybrid: Model,

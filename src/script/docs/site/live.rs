@@ -192,9 +192,7 @@ mod tests {
         assert_eq!(marks("> let x = f(1);\n", ""), "data-run=\"typed\"");
         assert_eq!(marks("let y = x::f(1);\n", ""), "data-run=\"fragment\"");
         assert_eq!(marks("notes", "text no\"tes.txt"), "data-file=\"no&quot;tes.txt\"");
-        for (code, info) in
-            [("$ ls\n", "console"), ("let x = f(;", ""), ("cargo test", ""), ("x = 1", "python a.py")]
-        {
+        for (code, info) in [("$ ls\n", "console"), ("let x = f(;", ""), ("cargo test", ""), ("x = 1", "python a.py")] {
             assert_eq!(marks(code, info), "", "{code}");
         }
     }
