@@ -136,6 +136,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
                 "/etc/x.safetensors"
             }
             _ if !writes => "/etc/hosts",
+            "Report.save" => "../outside.html",
             "Tensor.save" => "../outside.npy",
             "tensor::save" | "Cache.save" | "Run.save" | "FittedLens.save" | "Probe.save" => "../outside.safetensors",
             _ => "../outside.json",
