@@ -76,7 +76,7 @@ impl Report {
     }
 
     /// Writes `index.html`, `data.json`, each picture as `figure-1.svg` and so on, and the first of them once more as a
-    /// small `picture.png`, for galleries, into the report's folder; gives back where the page is. `home` is the folder
+    /// small `picture.png`, for galleries (where this build has pictures of pixels), into the report's folder; gives back where the page is. `home` is the folder
     /// of the run, empty where there is none. Everything is drawn before anything is written.
     pub fn save(&self, files: &Files, home: &Path, task: &Task) -> Result<PathBuf> {
         let folder = self.folder(home);
@@ -88,7 +88,8 @@ impl Report {
             let is_first = figures == 0;
             let drawn = made(item.as_ref(), task, move |item| {
                 let Some(picture) = item.picture() else { return Ok(None) };
-                let small = is_first.then(|| picture::small_png(picture.as_ref())).transpose()?;
+                let has_small = is_first && cfg!(feature = "pictures");
+                let small = has_small.then(|| picture::small_png(picture.as_ref())).transpose()?;
                 Ok(Some((picture::svg(picture.as_ref())?, small)))
             })?;
             let Some((svg, of_first)) = drawn else { continue };

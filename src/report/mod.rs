@@ -12,11 +12,14 @@ pub mod items;
 pub mod json;
 pub mod live;
 pub mod number;
+#[cfg_attr(not(feature = "pictures"), path = "no_outlines.rs")]
+mod outlines;
 pub mod page_engine;
 pub mod palette;
 pub mod pareto;
 #[cfg(test)]
 mod part_tests;
+#[cfg(feature = "pictures")]
 mod pdf;
 pub mod picture;
 mod point_thinning;

@@ -1,7 +1,7 @@
 //! The engine of pages that compute, as `page/build` made it: where the program finds it, and how a page holds it.
 //!
 //! A page opens from a file, which may load nothing beside it but scripts. So the engine stands in the page as text, gzip in
-//! base64, in elements that a browser does not run; `page/engine.js` unpacks them.
+//! base64, in elements that a browser does not run; `page_engine.js` unpacks them.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use crate::err;
 pub const VARIABLE: &str = "MICROTOME_PAGE_ENGINE";
 
 /// The side of a page: the class `Microtome`, which unpacks the engine and asks it.
-pub const GLUE: &str = include_str!("../../page/engine.js");
+pub const GLUE: &str = include_str!("page_engine.js");
 
 /// The engine, for WebAssembly, and the script of its worker.
 const MODULE: &str = "engine_bg.wasm";

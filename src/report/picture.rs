@@ -1,18 +1,12 @@
 //! Finished pictures: SVG for pages, SVG that looks the same everywhere, PNG and PDF, all from one drawing.
 
-use std::sync::{Arc, LazyLock};
-
-use resvg::{tiny_skia, usvg};
-
 use super::clip::Rectangle;
 use super::draw::canvas::{Area, Drawing, Size};
-use super::draw::lettering::{Face, Font};
 use super::html::escape;
-use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
-use super::pdf;
+use super::outlines;
+use super::palette::{GROUND, INK, MUTED, RULE};
 use super::text_svg;
-use crate::base::{Result, memory};
-use crate::err;
+use crate::base::Result;
 
 /// PNG pixels to a CSS pixel.
 const SHARPNESS: f32 = 2.0;
@@ -84,17 +78,8 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
         return Ok(format!("{opening}{}</svg>\n", text_svg::body(&drawing)));
     }
     let drawing = picture.draw(true)?;
-    let options = usvg::WriteOptions {
-        coordinates_precision: 3,
-        transforms_precision: 5,
-        indent: usvg::Indent::None,
-        ..Default::default()
-    };
-    let outlined = tree(&drawing)?.to_string(&options);
-    let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
+    let (body, size) = outlines::svg(&drawing)?;
     let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", GROUND.hex());
-    // The outlines come in CSS pixels, whatever units the drawing had.
-    let size = Size { width: drawing.width, height: drawing.height };
     Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, size, "img")))
 }
 
@@ -109,7 +94,7 @@ pub fn small_png(picture: &dyn Picture) -> Result<Vec<u8>> {
     let drawing = picture.draw(true)?;
     let mut scale = (SMALL / drawing.width.max(1.0)).min(1.0);
     loop {
-        let bytes = png_of(&drawing, scale as f32)?;
+        let bytes = outlines::png(&drawing, scale as f32)?;
         if bytes.len() <= FEW || drawing.width * scale < 100.0 {
             return Ok(bytes);
         }
@@ -127,7 +112,7 @@ const INCH: f64 = 96.0;
 
 /// Draws a picture as PNG with so many pixels to an inch. The file says so, and other programs show it at its size.
 pub fn png_at(picture: &dyn Picture, dpi: f64) -> Result<Vec<u8>> {
-    Ok(with_resolution(&png_of(&picture.draw(true)?, (dpi / INCH) as f32)?, dpi))
+    Ok(with_resolution(&outlines::png(&picture.draw(true)?, (dpi / INCH) as f32)?, dpi))
 }
 
 /// Bytes of a PNG before its second chunk: those that open the file, and the header.
@@ -147,48 +132,12 @@ fn with_resolution(png: &[u8], dpi: f64) -> Vec<u8> {
 /// Writes a picture as PDF, on one page of its size, without a ground of its own: its text is text, of the embedded
 /// typeface.
 pub fn pdf(picture: &dyn Picture) -> Result<Vec<u8>> {
-    let drawing = picture.draw(true)?;
-    pdf::written(&tree(&drawing)?, &picture.title(), &picture.description())
+    outlines::pdf(&picture.draw(true)?, &picture.title(), &picture.description())
 }
 
 /// Encodes a drawing as PNG.
 pub fn encoded(drawing: &Drawing) -> Result<Vec<u8>> {
-    png_of(drawing, SHARPNESS)
-}
-
-fn png_of(drawing: &Drawing, scale: f32) -> Result<Vec<u8>> {
-    let pixmap = pixels(drawing, scale)?;
-    pixmap.encode_png().map_err(|e| err!(Bug, "the picture cannot be encoded: {e}"))
-}
-
-/// Draws in pixels, `scale` to a CSS pixel.
-pub fn pixels(drawing: &Drawing, scale: f32) -> Result<tiny_skia::Pixmap> {
-    let width = drawing.width as f32 * scale;
-    let height = drawing.height as f32 * scale;
-    // Four for a pixel, and as many again while they are encoded.
-    let bytes = f64::from(width) * f64::from(height) * 8.0;
-    memory::check(bytes as u128, || "the picture".into())?;
-    let mut pixmap = tiny_skia::Pixmap::new(width.ceil() as u32, height.ceil() as u32)
-        .ok_or_else(|| err!(Memory, "a picture of {width} x {height} pixels is too large"))?;
-    let Rgb(r, g, b) = GROUND;
-    pixmap.fill(tiny_skia::Color::from_rgba8(r, g, b, 255));
-    resvg::render(&tree(drawing)?, tiny_skia::Transform::from_scale(scale, scale), &mut pixmap.as_mut());
-    Ok(pixmap)
-}
-
-/// Returns the drawing as usvg sees it, text as outlines of the embedded typefaces.
-fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
-    static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
-        let mut fonts = usvg::fontdb::Database::new();
-        for face in Face::ALL {
-            fonts.load_font_source(usvg::fontdb::Source::Binary(Arc::new(face.bytes())));
-        }
-        Arc::new(fonts)
-    });
-    let font_family = Font::Sans.family().into();
-    let options = usvg::Options { fontdb: FONTS.clone(), font_family, ..Default::default() };
-    let text = format!("{}{}</svg>", root(drawing, drawing.view_box(), ""), drawing.body);
-    usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
+    outlines::png(drawing, SHARPNESS)
 }
 
 /// Writes the opening tag with the title and the description that screen readers speak.
@@ -199,7 +148,8 @@ fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: Size, role: &str)
     format!("{root}<title>{title}</title><desc>{description}</desc>\n")
 }
 
-fn root(drawing: &Drawing, Size { width, height }: Size, more: &str) -> String {
+/// Writes the opening tag of a drawing, with `more` attributes.
+pub(super) fn root(drawing: &Drawing, Size { width, height }: Size, more: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\" stroke-linejoin=\"round\"{more}>",
         drawing.width, drawing.height
@@ -208,7 +158,10 @@ fn root(drawing: &Drawing, Size { width, height }: Size, more: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use resvg::{tiny_skia, usvg};
+
     use super::*;
+    use crate::report::outlines::pixels;
     use crate::report::samples;
 
     #[test]

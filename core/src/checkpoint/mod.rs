@@ -15,3 +15,5 @@ pub mod save;
 pub mod second_opinion;
 mod sidecar;
 pub mod verbaliser;
+#[cfg_attr(not(feature = "yaml"), path = "no_yaml.rs")]
+mod yaml;

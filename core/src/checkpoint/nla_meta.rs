@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::yaml;
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -43,8 +44,7 @@ pub struct NlaMeta {
 impl NlaMeta {
     /// Reads the text of the file.
     pub fn read(text: &str) -> Result<Self> {
-        let value: Value =
-            serde_saphyr::from_str(text).map_err(|e| err!(File, "expected YAML, found: {}", e.without_snippet()))?;
+        let value = yaml::parsed(text)?;
         if value["kind"] != "nla_model" {
             bail!(File, "expected the kind \"nla_model\", found {}", value["kind"]);
         }

@@ -1,8 +1,6 @@
-//! The embedded typefaces: how wide a text is, and which characters they can show.
+//! Lettering: how wide a text is in the typefaces, and which characters they can show.
 
-use std::sync::LazyLock;
-
-use ab_glyph::{Font as _, FontRef, GlyphId};
+use super::faces;
 
 crate::choices! {
     /// Families of typefaces, in which the text of pictures is set.
@@ -61,42 +59,20 @@ impl Face {
         Self { font: Font::Serif, is_bold: true },
     ];
 
-    /// Returns the bytes of the font file. The function is not inlined, since every piece of the crate that calls it
-    /// would hold the fonts once more.
-    #[inline(never)]
-    pub fn bytes(self) -> &'static [u8] {
-        match (self.font, self.is_bold) {
-            (Font::Sans, false) => dejavu::sans::regular(),
-            (Font::Sans, true) => dejavu::sans::bold(),
-            (Font::Serif, false) => dejavu::serif::regular(),
-            (Font::Serif, true) => dejavu::serif::bold(),
-        }
-    }
-
-    fn file(self) -> Option<&'static FontRef<'static>> {
-        static FILES: LazyLock<[Option<FontRef<'static>>; 4]> =
-            LazyLock::new(|| Face::ALL.map(|face| FontRef::try_from_slice(face.bytes()).ok()));
-        FILES[2 * self.font as usize + usize::from(self.is_bold)].as_ref()
-    }
-
-    /// Returns the glyph of a character with its font: the face's own, or that of the sans where only it has one.
-    fn glyph(self, c: char) -> Option<(&'static FontRef<'static>, GlyphId)> {
-        let files = [self, Self { font: Font::Sans, ..self }].into_iter().filter_map(Self::file);
-        files.map(|font| (font, font.glyph_id(c))).find(|(_, glyph)| glyph.0 != 0)
+    /// Returns how far a character moves on, in units of the font size: in the face itself, or in the sans where only it has
+    /// the character.
+    fn advance(self, c: char) -> Option<f64> {
+        let faces = [self, Self { font: Font::Sans, ..self }];
+        faces.into_iter().find_map(|face| faces::advance(face, c))
     }
 
     /// Returns the width of `text` in units of the font size.
     pub fn width(self, text: &str) -> f64 {
-        let Some(own) = self.file() else { return text.chars().count() as f64 };
-        let advance = |c: char| {
-            let (font, glyph) = self.glyph(c).unwrap_or((own, GlyphId(0)));
-            f64::from(font.h_advance_unscaled(glyph)) / f64::from(font.units_per_em().unwrap_or(2048.0))
-        };
-        text.chars().map(advance).sum()
+        text.chars().map(|c| self.advance(c).unwrap_or_else(|| faces::box_advance(self))).sum()
     }
 
     fn has(self, c: char) -> bool {
-        self.file().is_none() || self.glyph(c).is_some()
+        self.advance(c).is_some()
     }
 
     /// Returns the text with every character that the typefaces lack written as its code, which says more than an empty

@@ -49,6 +49,9 @@ impl Graphics {
         if inside || term.starts_with("screen") || term.starts_with("tmux") || term.is_empty() || term == "dumb" {
             return Graphics::Text;
         }
+        if !cfg!(feature = "pictures") {
+            return Graphics::Text;
+        }
         let kitty = get("KITTY_WINDOW_ID").is_some() || term.contains("kitty") || term.contains("ghostty");
         if kitty || get("WEZTERM_EXECUTABLE").is_some() || matches!(&*program, "WezTerm" | "ghostty") {
             return Graphics::Kitty;

@@ -5,11 +5,11 @@ use icy_sixel::{BackgroundMode, SixelImage};
 use crate::base::Result;
 use crate::err;
 use crate::report::draw::canvas::Drawing;
-use crate::report::picture;
+use crate::report::outlines;
 
 /// Encodes a drawing. Sixel has no density of its own: one pixel of the picture is one of the screen.
 pub fn sixel(drawing: &Drawing) -> Result<String> {
-    let pixmap = picture::pixels(drawing, 1.0)?;
+    let pixmap = outlines::pixels(drawing, 1.0)?;
     let width = pixmap.width() as usize;
     let height = pixmap.height() as usize;
     let image = SixelImage::try_from_rgba(pixmap.take(), width, height)
