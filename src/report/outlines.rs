@@ -4,10 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use resvg::{tiny_skia, usvg};
 
-use super::draw::canvas::{Drawing, Size};
+use super::draw::canvas::{Drawing, Size, root};
 use super::draw::lettering::{Face, Font};
 use super::palette::{GROUND, Rgb};
-use super::{pdf, picture};
+use super::pdf;
 use crate::base::{Result, memory};
 use crate::err;
 
@@ -62,6 +62,6 @@ fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
     });
     let font_family = Font::Sans.family().into();
     let options = usvg::Options { fontdb: FONTS.clone(), font_family, ..Default::default() };
-    let text = format!("{}{}</svg>", picture::root(drawing, drawing.view_box(), ""), drawing.body);
+    let text = format!("{}{}</svg>", root(drawing, drawing.view_box(), ""), drawing.body);
     usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
 }

@@ -1,7 +1,7 @@
 //! Finished pictures: SVG for pages, SVG that looks the same everywhere, PNG and PDF, all from one drawing.
 
 use super::clip::Rectangle;
-use super::draw::canvas::{Area, Drawing, Size};
+use super::draw::canvas::{Area, Drawing, Size, root};
 use super::html::escape;
 use super::outlines;
 use super::palette::{GROUND, INK, MUTED, RULE};
@@ -146,14 +146,6 @@ fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: Size, role: &str)
     let description = escape::text(&picture.description());
     let root = root(drawing, view_box, &format!(" role=\"{role}\" aria-label=\"{title}\""));
     format!("{root}<title>{title}</title><desc>{description}</desc>\n")
-}
-
-/// Writes the opening tag of a drawing, with `more` attributes.
-pub(super) fn root(drawing: &Drawing, Size { width, height }: Size, more: &str) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\" stroke-linejoin=\"round\"{more}>",
-        drawing.width, drawing.height
-    )
 }
 
 #[cfg(test)]

@@ -391,6 +391,14 @@ pub fn failed(error: impl std::fmt::Display) -> crate::base::Error {
     err!(Bug, "the drawing failed: {error}")
 }
 
+/// Writes the opening tag of a drawing, with `more` attributes.
+pub fn root(drawing: &Drawing, Size { width, height }: Size, more: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\" stroke-linejoin=\"round\"{more}>",
+        drawing.width, drawing.height
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

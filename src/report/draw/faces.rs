@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use ab_glyph::{Font as _, FontRef, GlyphId};
 
-use super::lettering::{Face, Font};
+use super::face::{Face, Font};
 
 impl Face {
     /// Returns the bytes of the font file. The function is not inlined, since every piece of the crate that calls it

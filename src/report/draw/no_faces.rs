@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::report::draw::lettering::Face;
+use crate::report::draw::face::Face;
 
 /// The measures of each face: the advance of its box, then runs of characters that follow each other, each with the first one,
 /// their number, and the advance of each, until a run of none. Numbers are of 16 bits, the first character is of 32.

@@ -133,7 +133,7 @@ fn what_a_page_holds_answers_as_the_model_does() {
     assert_eq!(clean["targets"], json!([")"]));
 
     // A head that is ablated.
-    let ablated = ask(json!({ "item": 1, "text": TEXT, "changes": [{ "node": 99, "factor": 0 }] }));
+    let ablated = ask(json!({ "item": 1, "text": TEXT, "changes": [{ "node": 2, "factor": 0 }] }));
     let hook = BoundHook::new(model.decoder.config(), "z.1.1", None, None, Box::new(Action::Zero.begin())).unwrap();
     let batch = Batch::new(vec![ids.clone()]).unwrap();
     let run = model.decoder.run(&batch, Ask { hooks: vec![hook], ..Ask::default() }, &task).unwrap();
