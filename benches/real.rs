@@ -97,13 +97,13 @@ fn speed(folder: &Path, rows: &mut Rows) {
         rows.push(("transformers".into(), peers.against(&format!("transformers_{name}"), ours, words)));
         rows.push(("llama.cpp".into(), peers.against(&format!("llama_{name}"), ours, words)));
     }
-    let begin = format!("m = model::load({:?}, #{{ compute: \"bf16\" }});", gemma::file(folder));
+    let begin = format!("let fast = model::load({:?}, #{{ compute: \"bf16\" }});", gemma::file(folder));
     of(&mut session, &begin);
     for (what, asked) in [("the last logits", ", #{ pos: -1 }"), ("all logits", "")] {
-        let code = format!("m.logits(ids.call({BF16_PROMPT}){asked});");
-        let fast = timed(|| of(&mut session, &code), RUNS);
-        of(&mut session, &format!("let exact = model::load({:?});", gemma::file(folder)));
-        let exact = timed(|| of(&mut session, &code.replacen('m', "exact", 1)), RUNS);
+        let mut by =
+            |model: &str| timed(|| of(&mut session, &format!("{model}.logits(ids.call({BF16_PROMPT}){asked});")), RUNS);
+        let fast = by("fast");
+        let exact = by("m");
         let ratio = exact.as_secs_f64() / fast.as_secs_f64();
         let found = format!("{} ({ratio:.2} times as fast as in f32)", rate(BF16_PROMPT, fast));
         rows.push((format!("reading {BF16_PROMPT} tokens by products of bf16, {what}"), found));

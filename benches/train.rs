@@ -28,7 +28,7 @@ const FEATURES: usize = 128;
 /// Heads of a Lorsa, and those active at a token.
 const HEADS: usize = 768;
 const ACTIVE: usize = 16;
-/// Of the network that is decomposed: features, neurons, parts of a matrix, and inputs of a step.
+/// Sizes of the network that is decomposed, as features, neurons, parts of a matrix, and inputs of a step.
 const INPUTS: usize = 100;
 const NEURONS: usize = 50;
 const PARTS: usize = 100;

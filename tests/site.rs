@@ -260,7 +260,8 @@ fn only_a_live_site_has_examples_that_run_and_the_engine_once() {
     let more = ["live.css", "live.js", "live-engine.js", "live-model.js"].map(String::from);
     assert_eq!(names(&live), [names(&plain), more.to_vec()].concat());
     assert_eq!(text(&live, "docs/b.html"), text(&plain, "docs/b.html"));
-    let (home, before) = (text(&live, "index.html"), text(&plain, "index.html"));
+    let home = text(&live, "index.html");
+    let before = text(&plain, "index.html");
     assert!(!before.contains("live.js") && !before.contains("data-run"));
     assert_eq!(home.matches(" data-run=\"script\"").count(), 1, "{home}");
     assert!(home.contains("worker-src blob:") && home.contains("src=\"live.js\"") && !home.contains("connect-src"));

@@ -22,17 +22,17 @@ pub(super) fn turned<'a>(arch: Arch, rows: &'a [f32], inner: usize, buffer: &'a 
 }
 
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-fn is_fast(arch: Arch) -> bool {
+pub(super) fn is_fast(arch: Arch) -> bool {
     matches!(arch, Arch::V4(_)) && is_x86_feature_detected!("avx512f")
 }
 
 #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-fn is_fast(_: Arch) -> bool {
+pub(super) fn is_fast(_: Arch) -> bool {
     false
 }
 
-/// Writes rows as columns: in squares, and the rest one number at a time.
-fn turn(rows: &[f32], inner: usize, out: &mut [f32]) {
+/// Writes rows as columns, where the CPU does that fast: in squares, and the rest one number at a time.
+pub(super) fn turn(rows: &[f32], inner: usize, out: &mut [f32]) {
     let count = rows.len() / inner.max(1);
     let [down, across] = [count, inner].map(|size| size / SIDE * SIDE);
     for row in (0..down).step_by(SIDE) {

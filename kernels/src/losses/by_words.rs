@@ -389,7 +389,8 @@ pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize,
         return Ok(Tensor::from_vec(divergences.collect::<Vec<f64>>(), rows, &Device::Cpu)?);
     }
     let divergences = Fresh::from(divergences.map(|divergence| divergence as f32).collect::<Vec<f32>>());
-    let (p_by, q_by) = (p.by.clone(), q.by.clone());
+    let p_by = p.by.clone();
+    let q_by = q.by.clone();
     let dims = q.x.dims().to_vec();
     record("divergences_of", divergences, &[rows], &[q.x], move |_, gradient| {
         let arch = arch();

@@ -182,7 +182,8 @@ impl GradientSums {
         words: Range<usize>,
     ) -> Result<()> {
         let inner = self.inner;
-        let (count, out) = (rows.len(), words.len());
+        let count = rows.len();
+        let out = words.len();
         let slopes_by_row = Factor { numbers: slopes, row: out as isize, column: 1 };
         let by_row = |numbers| Factor { numbers, row: inner as isize, column: 1 };
         // The first words write the gradients of x, and the first rows those of the weights.

@@ -1,7 +1,7 @@
 //! The files of a live report: model and dictionaries as their own formats have them, numbers in 16 bits, packed.
 //!
-//! Of the two formats of 16 bits each tensor has the one that is nearer to it: one that was published in either keeps all of
-//! its numbers.
+//! Each tensor has the one of two formats of 16 bits that is nearer to it, so that one that was published in either keeps all
+//! of its numbers.
 
 use std::path::Path;
 

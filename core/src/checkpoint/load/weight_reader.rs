@@ -121,10 +121,7 @@ impl<'a> PendingTensors<'a> {
         let computes = self.loading.options.dtype.of_numbers() == DType::F32 && self.loading.device.is_cpu();
         let from = tensor_check::place(self.layout, ours)?;
         let Some(packed) = self.source.packed(from.name()).filter(|_| computes) else { return Ok(None) };
-        let packed = match self.loading.options.compute {
-            Products::F32 => packed,
-            Products::Bf16 => packed.rounded(),
-        };
+        let packed = self.computing(packed);
         Ok(match from {
             WeightFrom::Same(_) => Some(packed),
             WeightFrom::Rows { start, count, .. } => Some(packed.rows(*start, *count)?),
@@ -138,6 +135,14 @@ impl<'a> PendingTensors<'a> {
         })
     }
 
+    /// Returns a quantised matrix with the products that are asked for.
+    fn computing(&self, packed: PackedMatrix) -> PackedMatrix {
+        match self.loading.options.compute {
+            Products::F32 => packed,
+            Products::Bf16 => packed.rounded(),
+        }
+    }
+
     /// Converts a weight that was read to the form in which it computes.
     fn stored(&self, ours: &str, numbers: Tensor) -> Result<Weight> {
         let is_other = TABLES.contains(&ours) || ours.ends_with(OF_HEADS);
@@ -149,10 +154,7 @@ impl<'a> PendingTensors<'a> {
                     .about("dtype"));
             }
             if let Some(packed) = PackedMatrix::int8(&numbers).map_err(|e| Error::from(e).within(ours))? {
-                return Ok(Weight::Packed(match self.loading.options.compute {
-                    Products::F32 => packed,
-                    Products::Bf16 => packed.rounded(),
-                }));
+                return Ok(Weight::Packed(self.computing(packed)));
             }
         }
         let is_multiplied = is_map && (ours != "embed" || self.layout.config.tied);

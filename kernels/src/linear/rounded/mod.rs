@@ -10,10 +10,12 @@ mod plain;
 mod wide;
 
 use pulp::Arch;
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
 use super::matrix::Matrix;
 use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
+use super::turned;
 use crate::base::instructions::arch;
 use crate::base::parallel;
 use crate::numbers::Fresh;
@@ -103,10 +105,9 @@ impl Buffers {
             }
         }
         self.turned.resize(COLUMNS * pairs, 0);
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if wide::is_there(arch) {
-            // SAFETY: the CPU has these instructions.
-            return unsafe { wide::turn(&self.pairs, &mut self.turned) };
+        if turned::is_fast(arch) {
+            // A pair has the size of a number, and is moved as one.
+            return turned::turn(cast_slice(&self.pairs), pairs, cast_slice_mut(&mut self.turned));
         }
         for (at, row) in self.pairs.chunks_exact(pairs).enumerate() {
             for (place, pair) in self.turned[at..].iter_mut().step_by(COLUMNS).zip(row) {
