@@ -19,6 +19,10 @@ docs:
     cargo doc --locked --no-deps
     cargo run --locked -- doc --html target/site
 
+# Pages that compute: the engines, and the tests that need them
+page:
+    .ci/page
+
 # All experiments, with every figure compared: `just experiments --seeds 0,1,2 --control true`
 experiments *words:
     .ci/experiments {{ words }}

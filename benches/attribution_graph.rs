@@ -11,7 +11,6 @@ use std::path::Path;
 use common::peers::Peers;
 use common::shapes::PYTHIA;
 use common::{BenchPage, Rows, eval, in_session, milliseconds, timed};
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::base::{Task, memory};
@@ -42,7 +41,7 @@ fn main() {
         std::fs::write(folder.join("prompt.json"), serde_json::json!(prompt).to_string()).unwrap();
         let place = folder.to_path_buf();
         let measured = move || {
-            let files = Files::new(Access::new(&place, &Rules::default()).unwrap(), false);
+            let files = Files::unrecorded(&place).unwrap();
             made().save(&files, &place.join("transcoders")).unwrap();
             measured(&files, &place, &prompt)
         };

@@ -1,10 +1,13 @@
-//! A made-up model of 1.5 billion weights in Q4_K on a small machine: loading, generation, and an experiment with it in
-//! 4 GiB, beside llama.cpp. Writes `docs/benchmarks-quantised.md`.
+//! Made-up models of quantised weights on a small machine: 1.5 billion in Q4_K, and fewer in Q8_0. Loading, generation and reading
+//! with exact products and with those of integers, beside llama.cpp and the memory's bandwidth, and an experiment in 4 GiB. Writes
+//! `docs/benchmarks-quantised.md`.
 //!
-//! `cargo bench --bench quantised`, on Linux; it needs 1 GiB of disk in the folder of temporary files. The peer is measured
+//! `cargo bench --bench quantised`, on Linux; it needs 2 GiB of disk in the folder of temporary files. The peer is measured
 //! in the same run where `MICROTOME_PEER_PYTHON` names a Python interpreter that has llama-cpp-python. The experiment runs in
 //! a separate process: this program again, with a role, under the system's own limit.
 
+#[path = "quantised/bandwidth.rs"]
+mod bandwidth;
 mod common;
 #[path = "quantised/made.rs"]
 mod made;
@@ -20,7 +23,7 @@ use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::base::{Task, memory};
 use microtome::checkpoint::family;
-use microtome::checkpoint::load::LoadSettings;
+use microtome::checkpoint::load::{LoadOptions, Products};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
@@ -28,9 +31,13 @@ use microtome::model::generate::SamplingSettings;
 use microtome::model::weights::Weights;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
-use microtome::tensor::{DType, create};
+use microtome::tensor::{DType, Device, create};
 
 const FILE: &str = "made.gguf";
+const LAYERS: usize = 28;
+/// The file in Q8_0, and its layers: a token reads about as many bytes.
+const Q8_FILE: &str = "made-q8.gguf";
+const Q8_LAYERS: usize = 14;
 const PROMPT: usize = 32;
 const GENERATED: usize = 32;
 const READ: usize = 256;
@@ -47,16 +54,17 @@ fn main() {
     memory::keep_freed();
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join(FILE);
-    let weights = made::write(&place);
+    let weights = made::write(&place, made::Q4_K, LAYERS);
     let size = std::fs::metadata(&place).unwrap().len();
     let mut rows = Rows::new();
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
     row("the file", format!("{} for {:.2} billion weights", human(size), weights as f64 / 1e9));
 
-    let numbers = [PROMPT, GENERATED, READ, RUNS].map(|number| number.to_string());
-    let peers = Peers::run("quantised.py", &[&[place.display().to_string()], numbers.as_slice()].concat());
+    let bandwidth = bandwidth::bandwidth();
+    row("the memory, read by all threads", bandwidth::written(bandwidth));
+    let peers = theirs(&place);
     let begin = Instant::now();
-    let model = loaded(folder.path());
+    let model = loaded(folder.path(), FILE, Products::F32);
     row("loading it", milliseconds(begin.elapsed()));
     let decoder = &model.decoder;
     let task = Task::default();
@@ -67,6 +75,17 @@ fn main() {
     row(&format!("reading {READ} tokens, the last logits"), rate(READ, read));
     row("llama.cpp, the same", peers.against("read", read, |time| rate(READ, time)));
     drop(model);
+    integers(&mut row, folder.path(), [FILE, "Q4_K"], &peers, bandwidth);
+
+    let place = folder.path().join(Q8_FILE);
+    made::write(&place, made::Q8_0, Q8_LAYERS);
+    let peers = theirs(&place);
+    let model = loaded(folder.path(), Q8_FILE, Products::F32);
+    row("generation in Q8_0", rate_of_one(token(&model.decoder, &task)));
+    row(&format!("reading {READ} tokens in Q8_0, the last logits"), rate(READ, reading(&model.decoder, &task)));
+    drop(model);
+    integers(&mut row, folder.path(), [Q8_FILE, "Q8_0"], &peers, bandwidth);
+    std::fs::remove_file(&place).unwrap();
 
     halves(&mut row, &task);
 
@@ -77,7 +96,8 @@ fn main() {
     assert!(found.most.all < size + (1 << 30) + ALLOWED);
     let sentences = format!(
         "The file is made by the benchmark: a llama with the sizes of Qwen2.5-1.5B and random blocks, the embedding in Q6_K and \
-         all other matrices in Q4_K. The model in other dtypes has {HALVES_LAYERS} of its layers and its embedding. Times are medians of {RUNS} runs, ratios of medians of the same run. The experiment loads \
+         all other matrices in Q4_K. That in Q8_0 has {Q8_LAYERS} of its layers. Products of int8 round what they read, as llama.cpp's \
+         do; a token's share of the memory's bandwidth is that of all blocks of the model, each read once. The model in other dtypes has {HALVES_LAYERS} of its layers and its embedding. Times are medians of {RUNS} runs, ratios of medians of the same run. The experiment loads \
          it, adds a direction at `resid_post.10`, gathers {TOKENS} rows of `resid_post.13` and fits a top-k dictionary of 4,096 \
          features to them. The limit is the system's (`ulimit -d`): all memory that the process may write to counts, the mapped \
          file does not."
@@ -119,13 +139,36 @@ fn halves(row: &mut impl FnMut(&str, String), task: &Task) {
     }
 }
 
+/// Generation and reading by products of integers, beside llama.cpp on the same file.
+fn integers(row: &mut impl FnMut(&str, String), folder: &Path, [file, kind]: [&str; 2], peers: &Peers, bandwidth: f64) {
+    let model = loaded(folder, file, Products::Int8);
+    let task = Task::default();
+    let each = token(&model.decoder, &task);
+    let share = bandwidth::share(&model.decoder, each, bandwidth);
+    row(
+        &format!("generation in {kind} by products of int8"),
+        format!("{} ({share:.2} of the memory's bandwidth)", rate_of_one(each)),
+    );
+    row(&format!("llama.cpp, generation in {kind}"), peers.against("token", each, rate_of_one));
+    let read = reading(&model.decoder, &task);
+    row(&format!("reading {READ} tokens in {kind} by products of int8, the last logits"), rate(READ, read));
+    row(&format!("llama.cpp, reading in {kind}"), peers.against("read", read, |time| rate(READ, time)));
+}
+
+/// What llama.cpp takes for a file.
+fn theirs(place: &Path) -> Peers {
+    let numbers = [PROMPT, GENERATED, READ, RUNS].map(|number| number.to_string());
+    Peers::run("quantised.py", &[&[place.display().to_string()], numbers.as_slice()].concat())
+}
+
 fn rate_of_one(time: Duration) -> String {
     format!("{:.2} tokens a second", 1.0 / time.as_secs_f64())
 }
 
-fn loaded(folder: &Path) -> Model {
+fn loaded(folder: &Path, file: &str, compute: Products) -> Model {
     let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
-    Model::load(&files, folder.join(FILE).to_str().unwrap(), &LoadSettings::default(), &Task::default()).unwrap()
+    let loading = LoadOptions { compute, ..LoadOptions::default() }.onto(Device::Cpu);
+    Model::load(&files, folder.join(file).to_str().unwrap(), &loading, &Task::default()).unwrap()
 }
 
 /// The time of one token, with that of the prompt taken off.

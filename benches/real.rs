@@ -6,6 +6,8 @@
 //! has to be a file `*q4_k_m.gguf` in it and, for transformers, the same weights as a folder `hf`. The peers are measured
 //! where `MICROTOME_PEER_PYTHON` names an interpreter that has both.
 
+#[path = "quantised/bandwidth.rs"]
+mod bandwidth;
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +17,11 @@ use common::child::{self, limited};
 use common::peers::Peers;
 use common::server::Server;
 use common::{BenchPage, Rows, gemma, human, milliseconds, rate, timed};
-use microtome::base::memory;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::{Task, memory};
+use microtome::checkpoint::load::LoadSettings;
+use microtome::model::Model;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
@@ -59,7 +65,7 @@ fn written(rows: &Rows) {
 }
 
 const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \
-    here computed in f32; transformers has the dequantised weights in f32. Times of reading and writing are medians of three runs in \
+    here computed in f32, or by products of int8, which round what they read as llama.cpp's do; transformers has the dequantised weights in f32. Times of reading and writing are medians of three runs in \
     the same run on the same threads. Memory is the peak of a process of its own, without the pages of files; beside the model \
     means less that of a process that only loads the model. Steps of dictionaries are the mean of 40 after the first, of 10 with 16,384 features (of the libraries the \
     median), on activations of `resid_post.9`, 640 wide, on text that the model inside the binary wrote. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
@@ -87,16 +93,25 @@ fn speed(folder: &Path, rows: &mut Rows) {
     rows.push(("loading the file".into(), milliseconds(load)));
     rows.push(("llama.cpp".into(), peers.against("llama_load", load, milliseconds)));
     let mut session = session(folder);
-    let read = timed(|| of(&mut session, &format!("m.logits(ids.call({PROMPT}), #{{ pos: -1 }});")), RUNS);
-    let whole =
-        timed(|| of(&mut session, &format!("m.generate_ids(ids.call({PROMPT}), #{{ tokens: {WRITTEN} }});")), RUNS);
-    let write = whole.saturating_sub(read) / WRITTEN as u32;
+    let (read, write) = reading_and_writing(&mut session, "m");
     for (what, ours, name, tokens) in [("reading", read, "read", PROMPT), ("writing", write, "write", 1)] {
         let words = |time: Duration| rate(tokens, time);
         rows.push((format!("{what}, of a prompt of {PROMPT} tokens"), words(ours)));
         rows.push(("transformers".into(), peers.against(&format!("transformers_{name}"), ours, words)));
         rows.push(("llama.cpp".into(), peers.against(&format!("llama_{name}"), ours, words)));
     }
+    of(&mut session, &format!("let by_int8 = model::load({:?}, #{{ compute: \"int8\" }});", gemma::file(folder)));
+    let (read, write) = reading_and_writing(&mut session, "by_int8");
+    rows.push((format!("reading by products of int8, of a prompt of {PROMPT} tokens"), rate(PROMPT, read)));
+    rows.push(("llama.cpp".into(), peers.against("llama_read", read, |time| rate(PROMPT, time))));
+    let bandwidth = bandwidth::bandwidth();
+    rows.push(("the memory, read by all threads".into(), bandwidth::written(bandwidth)));
+    let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
+    let model = Model::load(&files, &gemma::file(folder), &LoadSettings::default(), &Task::default()).unwrap();
+    let share = bandwidth::share(&model.decoder, write, bandwidth);
+    let found = format!("{} ({share:.2} of the memory's bandwidth)", rate(1, write));
+    rows.push((format!("writing by products of int8, of a prompt of {PROMPT} tokens"), found));
+    rows.push(("llama.cpp".into(), peers.against("llama_write", write, |time| rate(1, time))));
     let begin = format!("let fast = model::load({:?}, #{{ compute: \"bf16\" }});", gemma::file(folder));
     of(&mut session, &begin);
     for (what, asked) in [("the last logits", ", #{ pos: -1 }"), ("all logits", "")] {
@@ -108,6 +123,14 @@ fn speed(folder: &Path, rows: &mut Rows) {
         let found = format!("{} ({ratio:.2} times as fast as in f32)", rate(BF16_PROMPT, fast));
         rows.push((format!("reading {BF16_PROMPT} tokens by products of bf16, {what}"), found));
     }
+}
+
+/// The times of reading the prompt and of writing a token by a model of a session.
+fn reading_and_writing(session: &mut Session, model: &str) -> (Duration, Duration) {
+    let read = timed(|| of(session, &format!("{model}.logits(ids.call({PROMPT}), #{{ pos: -1 }});")), RUNS);
+    let generate = format!("{model}.generate_ids(ids.call({PROMPT}), #{{ tokens: {WRITTEN} }});");
+    let whole = timed(|| of(session, &generate), RUNS);
+    (read, whole.saturating_sub(read) / WRITTEN as u32)
 }
 
 /// Steps of a `topk` dictionary on activations of the model, beside the libraries on the same rows.

@@ -14,7 +14,7 @@ use microtome::report::{Item, Screen};
 
 fn main() -> Result<()> {
     let task = Task::default();
-    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let files = Files::unrecorded("out".as_ref())?;
     let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
     let text = Text::of_tiny(&files, TextOptions { tokens: Some(400_000), ..Default::default() }, &task)?;
     // Five parts that share no document: one fits, one selects the feature, one finds the tree, one describes it, one

@@ -7,6 +7,8 @@ pub use microtome_methods::{
     prelude, probes, questions, sae, tensor, tokenizer, training,
 };
 
+mod common;
+
 pub mod report;
 
 pub mod explorer;

@@ -9,8 +9,7 @@ use microtome::base::access::Rules;
 #[test]
 fn every_primitive_that_takes_a_path_is_judged() {
     let calls = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
+        let docs = support::docs();
         let takes_path = |e: &&microtome::script::docs::ReferenceEntry| {
             e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path" || name == "folder"))
         };

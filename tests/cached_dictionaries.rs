@@ -1,42 +1,18 @@
 //! Cached dictionaries: a repeated fit loads them bit for bit, and never those of a different fit.
 
 use crate::support;
+use crate::watch::{Moment, Watch};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
-use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::settings::Settings;
-use microtome::base::task::{Bar, Progress, Silent};
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::value::repr;
 
 const FOUND: &str = " from the cache, fitted with the same model, text and options; --fresh fits again";
-
-/// Records the progress messages, and interrupts work with a given label when it begins.
-#[derive(Default)]
-struct InterruptingLog {
-    lines: Mutex<Vec<String>>,
-    interrupts: Option<&'static str>,
-    flag: Arc<AtomicBool>,
-}
-
-impl Progress for InterruptingLog {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        if self.interrupts.is_some_and(|work| label.starts_with(work)) {
-            self.flag.store(true, Ordering::Relaxed);
-        }
-        Silent.begin(label, total)
-    }
-
-    fn say(&self, line: &str) {
-        self.lines.lock().unwrap().push(line.into());
-    }
-}
 
 /// A folder with a cache, in which scripts run.
 struct CacheFolder {
@@ -73,10 +49,10 @@ impl CacheFolder {
         let rules = self.rules.clone();
         let interrupts = self.interrupts;
         support::on_large_stack(move || {
-            let said = Arc::new(InterruptingLog { interrupts, ..InterruptingLog::default() });
+            let (task, watch) = Watch::until(interrupts.map(|work| Moment::Begins(work, 1)));
             let env = Env::in_memory(&out).unwrap();
             let env = Env {
-                task: Task::new(said.flag.clone(), said.clone()),
+                task,
                 files: Files::new(Access::new(&out, &rules).unwrap(), true),
                 settings: Settings { cache: Some(cache), fresh, ..env.settings.clone() },
                 ..env
@@ -86,12 +62,11 @@ impl CacheFolder {
             // A cache hit is not an input of the run, and a cached dictionary is not an output.
             let ledger = session.env().files.ledger();
             assert!(ledger.read.keys().chain(ledger.written.keys()).all(|path| !path.ends_with("kept.dictionary")));
-            let said = said.lines.lock().unwrap().clone();
             let ended = value.unwrap_or_else(|message| {
                 assert_eq!(message, "interrupted");
                 message
             });
-            (ended, said)
+            (ended, watch.said())
         })
     }
 

@@ -287,9 +287,7 @@ let x = 5;
 ";
 
 fn write(folder: &Path, name: &str, text: &str) {
-    let place = folder.join(name);
-    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-    std::fs::write(place, text).unwrap();
+    kit::write(folder.join(name), text);
 }
 
 /// Writes the module that `MODULE` imports.
@@ -348,9 +346,7 @@ fn printed(folder: &Path, words: &[&str]) -> String {
     command.current_dir(folder.join("work")).args(words);
     command.env("MICROTOME_CACHE", folder.join("cache")).env("XDG_CONFIG_HOME", folder.join("config"));
     command.env("HF_HOME", folder.join("hub")).env("MICROTOME_PATH", "").env_remove("HF_ENDPOINT");
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    support::printed(&mut command)
 }
 
 fn session(folder: &Path) -> Session {

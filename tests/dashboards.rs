@@ -2,9 +2,9 @@
 //! pointer and by keyboard, circuits lead to cards and back, heads to features, and whatever stands in a text stays text.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::page::{browse, chromium, photograph, title};
+use super::support::{microtome, printed};
 
 /// Words that look like HTML, control characters, right-to-left text, and one of 3,000 characters.
 const SCRIPT: &str = r##"
@@ -146,11 +146,7 @@ frame.onload = async () => {
 
 /// The folder of the pages, and the two features that have words.
 fn made(folder: &Path) -> (PathBuf, [String; 2]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.args(["-e", SCRIPT]).current_dir(folder).env("MICROTOME_CACHE", "");
-    let ran = command.output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let said = String::from_utf8(ran.stdout).unwrap();
+    let said = printed(microtome(folder).args(["-e", SCRIPT]));
     let (first, second) = said.lines().last().and_then(|line| line.split_once(' ')).unwrap();
     (folder.join("out/pages"), [first.into(), second.into()])
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::support::hub::{COMMIT, CONVERTED, Fault, Hub, Repo, TOKEN, digits_of, token};
+use crate::watch::Watch;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::base::task::{Bar, Progress, Silent};
 use microtome::base::{Error, Kind, Result, Table, Task};
 use microtome::checkpoint::hub::HubSettings;
 use microtome::data::text::SourceOptions;
@@ -94,35 +94,20 @@ fn hub() -> Hub {
     Hub::new(repos.into_iter().map(|(name, repo)| (format!("datasets/org/{name}"), repo)).collect())
 }
 
-/// Keeps the lines that are shown.
-#[derive(Default)]
-struct MessageLog(Mutex<Vec<String>>);
-
-impl Progress for MessageLog {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        Silent.begin(label, total)
-    }
-
-    fn say(&self, line: &str) {
-        self.0.lock().unwrap().push(line.into());
-    }
-}
-
 /// A cache of its own, the hub's settings, and what was said.
 struct DataSetCache {
     folder: tempfile::TempDir,
     settings: HubSettings,
-    heard: Arc<MessageLog>,
     task: Task,
+    watch: Arc<Watch>,
 }
 
 impl DataSetCache {
     fn new(hub: &Hub) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = hub.settings(folder.path());
-        let heard = Arc::new(MessageLog::default());
-        let task = Task::new(Arc::default(), heard.clone());
-        Self { folder, settings, heard, task }
+        let (task, watch) = Watch::task();
+        Self { folder, settings, task, watch }
     }
 
     fn open_under(&self, rules: Rules, hosts: &[&str], source: &str, options: SourceOptions) -> Result<Text> {
@@ -155,7 +140,7 @@ impl DataSetCache {
     }
 
     fn said(&self) -> Vec<String> {
-        std::mem::take(&mut *self.heard.0.lock().unwrap())
+        self.watch.take_said()
     }
 
     fn of(&self, name: &str) -> PathBuf {

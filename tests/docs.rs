@@ -12,10 +12,7 @@ use microtome::script::docs::stdlib::stdlib_path;
 use microtome::script::docs::{Docs, ReferenceEntry, Role};
 
 fn docs() -> Docs {
-    support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        (*support::session(folder.path()).docs()).clone()
-    })
+    support::on_large_stack(|| (*support::docs()).clone())
 }
 
 /// The example with the imports of stdlib modules that it needs.
@@ -92,8 +89,7 @@ fn every_example_comes_to_its_value() {
         let mut complaints = Vec::new();
         let mut run = 0;
         for entry in docs.own().filter(|e| !e.doc.example.is_empty()) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut session = support::session(folder.path());
+            let (_folder, mut session) = support::alone();
             complaints.extend(support::run_stated(&mut session, &entry.path(), &example(entry)));
             run += 1;
         }
@@ -218,8 +214,7 @@ fn documented_options_are_the_options_taken() {
     let complaints = support::on_large_stack(move || {
         let mut complaints = Vec::new();
         for entry in docs.own().filter(|e| !e.doc.options.is_empty() && !e.scripted) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut session = support::session(folder.path());
+            let (_folder, mut session) = support::alone();
             let mut prepared = false;
             for option in &entry.doc.options {
                 // The error for a misspelled option must suggest the option itself.
@@ -250,8 +245,7 @@ fn documented_options_are_the_options_taken() {
 fn is_of_another_form(entry: &ReferenceEntry, key: &str, wanted: &str) -> bool {
     let calls = (1..).map_while(|nth| with_option(entry, key, nth));
     calls.into_iter().any(|(before, call)| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         support::run_stated(&mut session, "before", &before).is_empty() && answer(&mut session, &call) == wanted
     })
 }
@@ -507,8 +501,7 @@ fn code_of_the_pages_runs() {
         // The README is typed in a test of its own (`guide`).
         for (name, text) in pages().into_iter().filter(|(name, _)| name != "README.md") {
             for pieces in runs(&text) {
-                let folder = tempfile::tempdir().unwrap();
-                let mut session = support::session(folder.path());
+                let (_folder, mut session) = support::alone();
                 for piece in pieces {
                     complaints.extend(support::run_stated(&mut session, &name, &piece));
                 }

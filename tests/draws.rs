@@ -433,8 +433,7 @@ impl Drawing {
     fn complaints(&self, lines: &[String]) -> Result<Vec<String>, String> {
         let mut complaints = Vec::new();
         let plain = self.call.replace('$', "");
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         done(&mut session, self.before)?;
         let looped = format!("let all = []; for turn in 0..3 {{ all.push({plain}); }} all");
         let all = evaluated(&mut session, &looped)?.into_array().unwrap();
@@ -445,8 +444,7 @@ impl Drawing {
         if self.name != "tensor::randn" && said(&mut session, "tensor::randn([3])") != lines[0] {
             complaints.push("it changes what `tensor::randn` draws".into());
         }
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         done(&mut session, self.before)?;
         if self.name != "tensor::randn" {
             said(&mut session, "tensor::randn([3])");
@@ -473,8 +471,7 @@ impl Drawing {
 #[test]
 fn calls_differ_from_each_other_and_depend_on_nothing_else() {
     let complaints = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let lines = [said(&mut session, "tensor::randn([3])"), said(&mut session, "tensor::randn([3])")];
         let of = |one: &Drawing| {
             let found = one.complaints(&lines).unwrap_or_else(|failure| vec![failure]);
@@ -737,8 +734,7 @@ impl Controls {
     /// Returns what is wrong with its controls.
     fn complaints(&self) -> Result<Vec<String>, String> {
         let mut complaints = Vec::new();
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         done(&mut session, self.before)?;
         done(&mut session, "run::restart(0)")?;
         let mut calls = Vec::new();
@@ -814,8 +810,7 @@ fn random_controls_never_coincide_within_a_call_or_between_two() {
 #[test]
 fn every_function_that_says_how_many_controls_it_draws_is_held_to_the_rule() {
     let says: BTreeSet<String> = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
+        let docs = support::docs();
         let says = |entry: &ReferenceEntry| {
             // Of cards `random` is a number of contexts.
             let is_of_controls = |option: &OptionDoc| match option.key.as_str() {
@@ -857,8 +852,7 @@ fn every_function_that_draws_is_held_to_the_rule() {
     names_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/script"), &mut names);
     assert_eq!(names, known, "the functions that draw, and those that are tested");
     let strange: Vec<&str> = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
+        let docs = support::docs();
         let paths: BTreeSet<String> = docs.own().map(|entry| entry.path()).collect();
         let names = ALL.iter().chain(STDLIB).map(|one| one.name).chain(OF_ZERO.iter().map(|(name, _)| *name));
         names.filter(|name| !paths.contains(*name)).collect()
@@ -869,8 +863,7 @@ fn every_function_that_draws_is_held_to_the_rule() {
 /// The names of functions, each with what the reference says its seed is where none is stated.
 fn documented() -> Vec<(String, String)> {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
+        let docs = support::docs();
         let options = |entry: &ReferenceEntry| {
             let seeds = entry.doc.options.iter().filter(|option| option.key == "seed");
             seeds.map(|option| (entry.path(), option.default.clone())).collect::<Vec<_>>()
@@ -913,8 +906,7 @@ fn the_reference_says_whose_seed_a_call_has_that_states_none() {
 #[test]
 fn data_and_views_are_the_same_whatever_the_seed_of_the_run() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let line = said(&mut session, "tensor::randn([3])");
         done(&mut session, ROWS).unwrap();
         for (name, call) in OF_ZERO {
@@ -931,8 +923,7 @@ fn data_and_views_are_the_same_whatever_the_seed_of_the_run() {
 #[test]
 fn what_draws_nothing_takes_nothing() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         done(&mut session, IDS).unwrap();
         let sampled = "m.generate_ids([1, 2], #{ tokens: 24, temperature: 1 })";
         let first = said(&mut session, sampled);
@@ -949,8 +940,7 @@ fn what_draws_nothing_takes_nothing() {
 #[test]
 fn a_fit_and_a_sweep_of_one_with_the_same_seed_are_the_same() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         done(&mut session, WORDS).unwrap();
         let equal = "sae::fit(m, \"resid_post.0\", text, o).directions.equal(sae::sweep(m, \"resid_post.0\", text, o)[0].directions)";
         assert_eq!(said(&mut session, &format!("let o = #{{ k: 2, d_sae: 6, steps: 3, seed: 4 }}; {equal}")), "true");
@@ -1029,8 +1019,7 @@ fn a_fit_from_the_cache_counts_as_the_fit_that_it_stands_for() {
 #[test]
 fn a_call_that_fails_takes_nothing_and_what_ran_within_it_stays_drawn() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let lines: Vec<String> = (0..3).map(|_| said(&mut session, "tensor::randn([3])")).collect();
         assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), 3);
         session.reset();
@@ -1109,8 +1098,7 @@ const ENDED: &[(&str, &str, &str)] = &[
 fn what_control_c_ended_ends_there_again() {
     support::on_large_stack(|| {
         for (before, line, shown) in ENDED {
-            let folder = tempfile::tempdir().unwrap();
-            let mut session = support::session(folder.path());
+            let (_folder, mut session) = support::alone();
             done(&mut session, before).unwrap();
             let task = session.env().task.clone();
             let since = session.env().task.pieces();
@@ -1131,8 +1119,7 @@ fn what_control_c_ended_ends_there_again() {
             let shown =
                 format!("let shown = [{shown}]; {} shown + [{shown}, tensor::randn([2])]", line.replace("100000", "2"));
             let left = said(&mut session, &shown);
-            let folder = tempfile::tempdir().unwrap();
-            let mut session = support::session(folder.path());
+            let (_folder, mut session) = support::alone();
             done(&mut session, before).unwrap();
             session.env().task.end_early(&ended);
             done(&mut session, line).unwrap();

@@ -1,20 +1,15 @@
 //! Every step of the tour and every experiment runs, its checks hold, and the tour stays short.
 
-use crate::support;
+use crate::support::{self, microtome, printed};
 use std::path::Path;
 use std::process::Command;
 
 /// Runs a script in the root of the repository, as a reader of the README does; it writes elsewhere.
 fn run(file: &Path) {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("MICROTOME_CACHE", "");
-    command.arg("--out").arg(folder.path()).arg("run").arg(file);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}{}", file.display(), String::from_utf8_lossy(&output.stdout));
-    let checked = Command::new(env!("CARGO_BIN_EXE_microtome")).arg("check").arg(file).output().unwrap();
-    assert!(checked.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&checked.stderr));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    printed(microtome(root).arg("--out").arg(folder.path()).arg("run").arg(file));
+    printed(microtome(root).arg("check").arg(file));
 }
 
 #[test]

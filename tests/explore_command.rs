@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::explorer::answers::{Question, answer};
 use microtome::explorer::{Explorer, ExplorerInputs};
@@ -15,7 +14,7 @@ use microtome::script::engine::value;
 use microtome::tensor::Device;
 use serde_json::{Value, json};
 
-use crate::support;
+use crate::support::{self, ended, microtome, printed};
 
 /// A model of words with dictionaries at both layers, saved in a folder.
 const MADE: &str = r#"
@@ -85,7 +84,7 @@ fn a_saved_script_finds_what_was_shown() {
     let place = folder.path().to_path_buf();
     support::on_large_stack(move || {
         let task = Task::default();
-        let files = Files::new(Access::new(&place.join("out"), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(&place.join("out")).unwrap();
         let explorer = Explorer::load(plan(&place), &files, &Device::Cpu, &task).unwrap();
         let mut said = Vec::new();
         let mut ask = |name: &str, question: &Value| {
@@ -276,9 +275,7 @@ fn the_folder_of_a_run_is_explored() {
     std::fs::write(folder.path().join("fit.rhai"), MADE).unwrap();
     std::fs::write(folder.path().join("nothing.rhai"), "1").unwrap();
     for script in ["fit.rhai", "nothing.rhai"] {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_microtome"));
-        let run = run.args(["-q", "run", script]).current_dir(folder.path()).output().unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        printed(microtome(folder.path()).args(["-q", "run", script]));
     }
     let mut server = ExploreProcess::start(folder.path(), &["--run", "out/fit", "--text", "fit.rhai"]);
     let start = server.get("start");
@@ -287,11 +284,7 @@ fn the_folder_of_a_run_is_explored() {
     assert_eq!(start["lenses"], json!(["Jacobian lens", "tuned lens"]));
     assert_eq!((&start["model"], names), (&json!("out/model"), vec![&json!("resid_post.1"), &json!("resid_post.0")]));
     assert_eq!(interrupted(&mut server), Some(130));
-    let none = Command::new(env!("CARGO_BIN_EXE_microtome"))
-        .args(["explore", "--run", "out/nothing"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(none.stderr).unwrap();
+    let none = microtome(folder.path()).args(["explore", "--run", "out/nothing"]).output().unwrap();
+    let (_, _, said) = ended(&none);
     assert!(said.contains("expected a run that has saved a dictionary") && said.contains("hint:"), "{said}");
 }

@@ -3,10 +3,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use super::page::chromium;
 use super::support::browser::Browser;
+use super::support::{microtome, printed};
 
 /// Two small dictionaries of the model inside, whose features have a tree, and two lenses.
 const DICTIONARIES: &str = r##"
@@ -19,15 +20,8 @@ m.tuned_lens(text, #{ steps: 2, context: 16, seed: 1 }).save("tuned.safetensors"
 m.jacobian_lens(text, #{ prompts: 1, context: 8, skip_first: 0 }).save("jacobian.safetensors");
 "##;
 
-fn microtome(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.current_dir(folder).env("MICROTOME_CACHE", "");
-    command
-}
-
 fn fit(folder: &Path) {
-    let ran = microtome(folder).args(["-e", DICTIONARIES]).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    printed(microtome(folder).args(["-e", DICTIONARIES]));
 }
 
 /// An explorer that runs, until it is dropped.

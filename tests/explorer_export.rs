@@ -1,5 +1,6 @@
 //! `microtome explore --export`: the folder is opened from a file in headless Chromium, typed into and used by the keyboard, and
-//! its engine's answers are compared with those of the explorer that the server has.
+//! its engine's answers are compared with those of the explorer that the server has. It sleeps and wakes, answers two hundred questions
+//! without taking more memory, and is opened in Firefox.
 //!
 //! `MICROTOME_PAGE_ENGINE` names the folder of a built engine; without it, or without Chromium, the test says that it is
 //! skipped.
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 use crate::page::chromium;
 use crate::support;
 use crate::support::browser::Browser;
+use crate::support::firefox::{Firefox, firefox};
 
 /// Two small dictionaries of the model inside, whose features have a tree.
 const DICTIONARIES: &str = r##"
@@ -49,7 +52,7 @@ const LISTEN: &str = r"{
     };
 }";
 
-/// The folder of the built engine. It is not asked for where `CI` is set: `.ci/run` does not build it.
+/// The folder of the built engine. It is not asked for where `CI` is set: `.ci/page` builds it, and `.ci/run` does not.
 fn engine() -> Option<PathBuf> {
     let named = std::env::var_os("MICROTOME_PAGE_ENGINE").map(PathBuf::from);
     let folder = named.filter(|folder| folder.join("worker.js").is_file());
@@ -120,6 +123,7 @@ fn an_exported_page_answers_as_the_server_does() {
     page.open(&format!("file://{}", folder.path().join("site/index.html").display()));
     page.size(1280, 900);
     page.until("document.querySelectorAll('.token').length > 0");
+    lasts(&mut page);
     page.js(LISTEN);
     used(&mut page);
     page.photograph("exported");
@@ -132,13 +136,63 @@ fn an_exported_page_answers_as_the_server_does() {
     let heard = page.js("heard");
     let refused = "fetch('https://example.org').then(() => false, () => true)";
     assert_eq!(page.js(refused), true, "the page may connect");
+    assert_eq!(page.js("[localStorage.length, sessionStorage.length, document.cookie.length].join()"), "0,0,0");
     compare(folder.path(), heard.as_array().unwrap());
+    in_firefox(&folder.path().join("site/index.html"), &folder.path().join("firefox"));
+}
+
+/// Types a text in place of the one that is there, and waits until it is read.
+fn type_over(page: &mut Browser, text: &str) {
+    page.js("document.querySelector('#text').focus()");
+    page.js("document.querySelector('#text').select()");
+    page.insert(text);
+    page.until(&format!("{READ} === '{text}'"));
+}
+
+/// Puts the tab to sleep while it is asked, and asks two hundred questions, of which the second hundred takes no more memory, and one
+/// that means harm.
+fn lasts(page: &mut Browser) {
+    page.js("document.querySelector('#text').focus()");
+    page.insert("A bird (");
+    page.sleep(Duration::from_secs(2));
+    page.until(&format!("{READ}.includes('A bird (')"));
+    let mut hundred = || {
+        for round in 0..100 {
+            type_over(page, if round % 2 == 0 { "The cat (a large one)" } else { "She said (and smiled" });
+        }
+        page.memory()
+    };
+    let before = hundred();
+    let grown = hundred() - before;
+    println!("a hundred questions: {grown:.1} MB more than {before:.0} MB");
+    assert!(grown < 60.0, "{grown} MB");
+    let apart = page.text("document.querySelector('#apart').dataset.value").parse::<f64>().unwrap();
+    println!("{}", page.text("document.querySelector('#apart').textContent"));
+    assert!(apart < 1e-5, "{apart:e}");
+    // A hostile text is a text.
+    page.js("document.querySelector('#text').select()");
+    page.insert("</script><img src=x onerror=\"document.title='broken'\"> (\u{202e}");
+    page.until(&format!("{READ}.includes('onerror')"));
+    assert!(!page.is("document.querySelector('img[src=x]')") && page.text("document.title") != "broken");
+}
+
+/// Types into the page in Firefox.
+fn in_firefox(index: &Path, profile: &Path) {
+    let Some(program) = firefox() else { return };
+    let mut page = Firefox::start(program, profile);
+    page.open(&format!("file://{}", index.display()));
+    page.until("document.querySelectorAll('.token').length > 0");
+    page.js("document.querySelector('#text').focus()");
+    page.js("document.querySelector('#text').select()");
+    page.press("The dog (a small one)");
+    page.until(&format!("{READ} === 'The dog (a small one)'"));
+    page.size(360, 740);
+    assert_eq!(page.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), true);
 }
 
 /// Uses the page as a person does: types, opens a card by the keyboard, ablates its feature, compares, looks at heads, grows a tree.
 fn used(page: &mut Browser) {
-    page.js("document.querySelector('#text').focus(); document.querySelector('#text').select()");
-    page.insert("The dog (a small one) ran");
+    type_over(page, "The dog (a small one) ran");
     for letter in " home, she".chars() {
         page.press(&letter.to_string());
     }

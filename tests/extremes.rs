@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use microtome::script::Session;
-use microtome::script::docs::{Docs, OptionDoc, ReferenceEntry, Role};
+use microtome::script::docs::{OptionDoc, ReferenceEntry, Role};
 use microtome::script::engine::tokens::{CLOSING, OPENING, TokenKind, tokens};
 use microtome::script::engine::value::Value;
 use microtome::tensor::{DType, Device, Tensor};
@@ -92,11 +92,6 @@ fn dynamic(t: Tensor) -> Value {
     Value::from(t)
 }
 
-fn docs() -> Docs {
-    let folder = tempfile::tempdir().unwrap();
-    (*support::session(folder.path()).docs()).clone()
-}
-
 /// Unusual tensors; the large ones have no elements.
 fn odd() -> Vec<(&'static str, Tensor)> {
     let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
@@ -138,7 +133,7 @@ fn odd_tensors_in_every_method() {
     }
     let complaints = support::on_large_stack(|| {
         ration();
-        let docs = docs();
+        let docs = support::docs();
         let mut complaints = Vec::new();
         let mut trial = Trial::new();
         let mut calls = 0;
@@ -280,7 +275,7 @@ fn every_size_as_large_as_can_be() {
     }
     let complaints = support::on_large_stack(|| {
         ration();
-        let docs = docs();
+        let docs = support::docs();
         let mut complaints = Vec::new();
         let mut trial = Trial::new();
         let mut tried = BTreeSet::new();

@@ -2,7 +2,6 @@
 //! changed at random; and the command itself.
 
 use std::path::Path;
-use std::process::Command;
 
 use microtome::script::Session;
 use microtome::script::engine::drawing;
@@ -11,8 +10,8 @@ use microtome::script::engine::tokens::{TokenKind, tokens};
 
 use crate::support;
 
-fn session(folder: &Path) -> Session {
-    Session::for_reading(Env::in_memory(&folder.join("out")).unwrap())
+fn session() -> Session {
+    Session::for_reading(Env::in_memory(Path::new("out")).unwrap())
 }
 
 /// All of our scripts, and the sections and examples that are scripts, by name.
@@ -40,8 +39,7 @@ fn texts(session: &Session) -> Vec<(String, String)> {
 #[test]
 fn every_script_stays_the_same_program() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let session = session(folder.path());
+        let session = session();
         let texts = texts(&session);
         assert!(texts.len() > 200, "only {} texts are scripts", texts.len());
         for (name, text) in texts {
@@ -82,8 +80,7 @@ fn shaken(text: &str, dice: &mut impl FnMut(usize) -> usize) -> String {
 #[test]
 fn white_space_is_no_part_of_a_program() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let session = session(folder.path());
+        let session = session();
         let mut state = 7_u64;
         let mut dice = move |sides: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -110,8 +107,7 @@ fn white_space_is_no_part_of_a_program() {
 #[test]
 fn signs_ranges_and_doubled_quotes_stay_what_they_are() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let session = session(folder.path());
+        let session = session();
         for (text, expected) in [
             ("print(\"a\"\"b\"+`c``${1}\\${e`)", "print(\"a\"\"b\" + `c``${1}\\${e`)\n"),
             ("print(- 1.abs()+-1.abs())", "print(- 1.abs() + -1.abs())\n"),
@@ -127,8 +123,7 @@ fn signs_ranges_and_doubled_quotes_stay_what_they_are() {
 #[test]
 fn our_own_scripts_are_formatted() {
     support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let session = session(folder.path());
+        let session = session();
         for file in ["stdlib", "examples"].iter().flat_map(|folder| support::files(folder, "rhai")) {
             let text = std::fs::read_to_string(&file).unwrap();
             let new = session.formatted("ours", &text).unwrap();
@@ -138,10 +133,7 @@ fn our_own_scripts_are_formatted() {
 }
 
 fn fmt(folder: &Path, words: &[&str]) -> (i32, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_microtome")).current_dir(folder).arg("fmt").args(words).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    support::ended(&support::microtome(folder).arg("fmt").args(words).output().unwrap())
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn an_attention_layer_is_ablated() -> microtome_methods::base::Result<()> {
     use microtome_methods::prelude::*;
 
     let task = Task::default();
-    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let files = Files::unrecorded("out".as_ref())?;
     let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
@@ -83,7 +83,7 @@ fn a_text_is_split_and_pairs_are_drawn() -> microtome_methods::base::Result<()> 
     use microtome_methods::prelude::*;
 
     let task = Task::default();
-    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let files = Files::unrecorded("out".as_ref())?;
     let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     // A text that the model wrote, in two parts that share no document.
@@ -106,7 +106,7 @@ fn activations_are_patched() -> microtome_methods::base::Result<()> {
     use microtome_methods::prelude::*;
 
     let task = Task::default();
-    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let files = Files::unrecorded("out".as_ref())?;
     let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     // Pairs of prompts of one length, and where in the model their difference is, by activation patching.
@@ -154,7 +154,7 @@ mod dictionaries {
     }
 
     fn files() -> Result<Files> {
-        Ok(Files::new(Access::new("out".as_ref(), &Rules::default())?, false))
+        Files::unrecorded("out".as_ref())
     }
 
     #[test]
@@ -243,7 +243,6 @@ mod dictionaries {
 
 #[test]
 fn activations_are_recorded() -> microtome_core::base::Result<()> {
-    use microtome_core::base::access::{Access, Rules};
     use microtome_core::base::files::Files;
     use microtome_core::base::{Error, Task};
     use microtome_core::checkpoint::load::LoadSettings;
@@ -253,7 +252,7 @@ fn activations_are_recorded() -> microtome_core::base::Result<()> {
     use microtome_core::model::site::select;
 
     let task = Task::default();
-    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let files = Files::unrecorded("out".as_ref())?;
     let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
@@ -326,7 +325,6 @@ fn a_probe_tells_rows_apart() -> microtome_core::base::Result<()> {
 
 #[test]
 fn a_norm_is_ablated() -> microtome_core::base::Result<()> {
-    use microtome_core::base::access::{Access, Rules};
     use microtome_core::base::files::Files;
     use microtome_core::base::{Error, Task};
     use microtome_core::checkpoint::load::LoadSettings;
@@ -335,7 +333,7 @@ fn a_norm_is_ablated() -> microtome_core::base::Result<()> {
     use microtome_core::model::hooks::{Action, BoundHook};
 
     let task = Task::default();
-    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let files = Files::unrecorded("out".as_ref())?;
     let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     // The unembedding has no bias: where the final norm is ablated, all logits are 0.

@@ -160,9 +160,7 @@ fn the_gallery_has_every_script_as_its_header_says() {
 fn all(out: &Path, words: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--out").arg(out).arg("run").args(words);
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    support::ended(&command.output().unwrap())
 }
 
 #[test]

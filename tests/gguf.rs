@@ -2,11 +2,9 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::base::task::{Bar, Progress, Silent};
 use microtome::base::{Kind, Task};
 use microtome::checkpoint::load::LoadSettings;
 use microtome::model::Model;
@@ -14,6 +12,7 @@ use microtome::tensor::files::gguf_value::Value;
 
 use crate::support::{on_large_stack, session};
 use crate::torture::samples::{gguf, gguf_with};
+use crate::watch::Watch;
 
 /// A file with another kind of blocks for the embedding.
 fn of_kind(kind: u32) -> Vec<u8> {
@@ -138,19 +137,6 @@ fn each_file_that_cannot_be_used_is_one_error_and_the_session_is_as_it_was() {
     }
 }
 
-/// The pieces of work that were begun.
-#[derive(Default)]
-struct Begun(Mutex<Vec<String>>);
-
-impl Progress for Begun {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        self.0.lock().unwrap().push(label.into());
-        Silent.begin(label, total)
-    }
-
-    fn say(&self, _line: &str) {}
-}
-
 /// A file is read twice as a whole: for its hash in the record of a run, which ends at once here, and for its weights.
 #[test]
 fn what_cannot_be_used_is_refused_by_the_header_before_its_file_is_hashed_or_its_weights_are_read() {
@@ -162,10 +148,9 @@ fn what_cannot_be_used_is_refused_by_the_header_before_its_file_is_hashed_or_its
         std::fs::write(&place, bytes).unwrap();
         let access = Access::new(&folder.path().join("out"), &Rules::default()).unwrap();
         let files = Files::new(access, is_recorded).heeding(&hashing);
-        let begun = Arc::new(Begun::default());
-        let task = Task::new(Arc::default(), begun.clone());
+        let (task, watch) = Watch::task();
         let loaded = Model::load(&files, &place.display().to_string(), &LoadSettings::default(), &task);
-        let is_read = begun.0.lock().unwrap().iter().any(|label| label.starts_with("loading "));
+        let is_read = watch.begun().iter().any(|label| label.starts_with("loading "));
         (loaded.err(), is_read)
     };
     let (hashed, is_read) = load("good.gguf", &gguf(), true);

@@ -14,17 +14,9 @@ use microtome::script::session::stated_results::states;
 use serde_json::Value;
 use walkdir::WalkDir;
 
-use crate::support;
+use crate::support::{self, printed};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// Runs a program that has to succeed, and returns what it printed.
-fn said(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
 
 /// All scripts of the repository, by name.
 fn scripts() -> Vec<(String, String)> {
@@ -114,11 +106,11 @@ fn tree_sitter_parses_every_script() {
         command.env("XDG_CONFIG_HOME", folder.path().join("config"));
         command
     };
-    said(&mut tree_sitter(&["generate"]));
-    said(&mut tree_sitter(&["test"]));
+    printed(&mut tree_sitter(&["generate"]));
+    printed(&mut tree_sitter(&["test"]));
     for name in ["highlights", "locals", "injections", "folds", "indents"] {
         let query = format!("queries/{name}.scm");
-        let found = said(&mut tree_sitter(&["query", &query, "test/highlight/colours.rhai"]));
+        let found = printed(&mut tree_sitter(&["query", &query, "test/highlight/colours.rhai"]));
         assert!(found.contains("capture"), "{query} captures nothing");
     }
 
@@ -159,7 +151,7 @@ fn vs_code_tells_texts_and_comments_from_code() {
     let test = |words: &[&Path]| {
         let mut command = Command::new(node.join("node_modules/.bin/node"));
         command.arg(Path::new(ROOT).join("editors/vscode/test.js")).args(words);
-        said(command.env("NODE_PATH", node.join("node_modules")))
+        printed(command.env("NODE_PATH", node.join("node_modules")))
     };
     assert!(test(&[]).ends_with("have the colours that are expected\n"));
 

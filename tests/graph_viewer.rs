@@ -5,7 +5,6 @@
 //! what `tests/mcp/package.json` names; without them the test says that it is skipped.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use kit::http::answer;
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use crate::library_index::StaticServer;
 use crate::page::chromium;
 use crate::support::browser::Browser;
-use crate::support::client;
+use crate::support::{client, microtome, printed};
 
 /// A graph with all of its nodes; the first of its features has a card, with contexts.
 const SCRIPT: &str = r#"
@@ -192,10 +191,7 @@ fn texts_of(selector: &str) -> String {
 
 /// Saves the graph; returns the folder.
 fn saved(folder: &Path) -> PathBuf {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.args(["-e", SCRIPT]).current_dir(folder).env("MICROTOME_CACHE", "");
-    let ran = command.output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    printed(microtome(folder).args(["-e", SCRIPT]));
     folder.join("out/viewer")
 }
 

@@ -194,9 +194,7 @@ fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
     // A file is there when the page comes to it; a conversation goes on over all blocks up to the next command.
     for piece in &pieces {
         if let GuidePiece::File(name, content) = piece {
-            let place = reader.folder.path().join("work").join(name);
-            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-            std::fs::write(place, content).unwrap();
+            kit::write(reader.folder.path().join("work").join(name), content);
         }
     }
     let mut steps: Vec<&mut GuideStep> = pieces

@@ -2,12 +2,12 @@
 //! by keyboard, in light, in dark and on a phone, and whatever stands in a text stays text.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use super::page::chromium;
 use super::support::browser::Browser;
+use super::support::{microtome, printed};
 
 /// A model that reads words that look like HTML, and a text of them.
 const WORDS: &str = r##"
@@ -39,9 +39,7 @@ page.save("lenses.json");
 /// Runs a script in a folder, and returns the folder that it wrote to.
 fn written(script: &str, folder: &Path) -> PathBuf {
     std::fs::write(folder.join("pages.rhai"), format!("{WORDS}{script}")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    let run = command.current_dir(folder).env("MICROTOME_CACHE", "").args(["run", "pages.rhai"]).output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    printed(microtome(folder).args(["run", "pages.rhai"]));
     folder.join("out")
 }
 

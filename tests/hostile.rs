@@ -1,6 +1,6 @@
 //! Hostile input and environments: each case ends in a clear error, without half-written files or panics.
 
-use crate::support;
+use crate::support::{self, microtome};
 #[cfg(target_os = "linux")]
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,17 +11,9 @@ use std::time::{Duration, Instant};
 
 use microtome::base::access::Rules;
 
-fn microtome(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.current_dir(folder).env("XDG_CONFIG_HOME", folder).env("MICROTOME_CACHE", "").stdin(Stdio::null());
-    command
-}
-
 /// Exit code, standard output and standard error of a run in `folder`.
 fn run(folder: &Path, words: &[&str]) -> (i32, String, String) {
-    let output = microtome(folder).args(words).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    support::ended(&microtome(folder).args(words).output().unwrap())
 }
 
 #[test]
@@ -122,8 +114,7 @@ fn large_calls_are_left_at_once() {
         };
         threads.filter(is_apart).map(|thread| thread.file_name()).collect()
     };
-    let folder = tempfile::tempdir().unwrap();
-    let mut session = support::session(folder.path());
+    let (_folder, mut session) = support::alone();
     let setup =
         "let column = tensor::ones([5000, 1]); let row = tensor::ones([1, 5000]); let line = tensor::ones([5000]);
         let index = tensor::zeros([20_000_000], #{ dtype: \"i64\" }); let places = index.to_array();
@@ -554,8 +545,7 @@ fn a_chain_of_values_takes_no_more_stack_than_memory() {
     // Each closure holds the one before it.
     let make = "let f = || 0; for i in 0..400_000 { let g = f; f = || g; }";
     let taken = support::on_large_stack(move || {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let before = microtome::base::memory::taken();
         assert!(session.eval("chain", make).is_ok());
         microtome::base::memory::taken() - before

@@ -264,8 +264,7 @@ fn a_part_that_is_of_something_else_is_found_out() {
     let hub = hub();
     let place = HubCache::new(&hub);
     let part = place.settings.cache.join(format!("models--org--tiny/blobs/{}.incomplete", digits_of(&large(1))));
-    std::fs::create_dir_all(part.parent().unwrap()).unwrap();
-    std::fs::write(&part, [7; 1000]).unwrap();
+    kit::write(&part, [7; 1000]);
     assert!(place.refusal("org/tiny").message.contains("expected SHA-256"));
     // A part that is longer than the whole is discarded, and one that is complete is not downloaded again.
     std::fs::write(&part, vec![7; 300_000]).unwrap();

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn write(folder: &Path, name: &str, text: &str) {
-    let place = folder.join(name);
-    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-    std::fs::write(place, text).unwrap();
+    kit::write(folder.join(name), text);
 }
 
 /// Runs `main.rhai` in `folder`; its own `config` and `path` folders are the user's.

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use microtome::report::page_engine::VARIABLE;
 
@@ -164,6 +165,13 @@ fn examples_of_the_guide_run_and_are_changed_and_continued_by_the_keyboard() {
     println!("a hundred runs: {grown:.1} MB more than {before:.0} MB");
     assert!(grown < 60.0, "{grown} MB");
 
+    // A tab that sleeps while it computes answers when it wakes.
+    browser.js(&format!("{FIELD}.focus()"));
+    browser.insert("(0..40).map(|n| m.predict(text, 3)).len");
+    browser.press("Enter");
+    browser.sleep(Duration::from_secs(2));
+    browser.until(&format!("!{FIELD}.value && {IDLE} && {LAST}.textContent === '40'"));
+
     // Stop ends what would never end, and with it the variables; what one needs is run again up to an example.
     for endless in ["loop {}", "loop { print(1) }"] {
         browser.js(&format!("{FIELD}.focus()"));
@@ -190,7 +198,7 @@ fn examples_of_the_guide_run_and_are_changed_and_continued_by_the_keyboard() {
     let of_page = browser.text(&ground("document.body", "--ground"));
     for shown in [
         "document.querySelector('.out svg')",
-        "document.querySelector('iframe.framed').contentDocument.querySelector('table')",
+        "document.querySelector('iframe.framed').contentDocument.querySelector('.microtome-cell > *')",
     ] {
         browser
             .until(&format!("{} === '{of_page}'", ground(&format!("{shown}.closest('.microtome-cell')"), "--ground")));

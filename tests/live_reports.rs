@@ -1,10 +1,13 @@
 //! Live reports: one is saved with `tiny` and opened from its file in headless Chromium. By the keyboard a text is typed, a node
-//! is ablated, and one goes back; the numbers are those of the program, and no connection is made.
+//! is scaled and ablated, and one goes back; the numbers are those of the program, and no connection is made. A tab that sleeps
+//! answers when it wakes, a hundred questions take no more memory, hostile and endless texts are texts. One whose matrices are int8
+//! is opened in Firefox.
 //!
 //! `MICROTOME_PAGE_ENGINE` names the folder that `page/build` has made the engine in; without it the test says that it is skipped.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,10 +19,11 @@ use serde_json::Value;
 
 use crate::page::chromium;
 use crate::support::browser::Browser;
+use crate::support::firefox::{Firefox, firefox};
 use crate::support::{on_large_stack, session};
 
 /// Dictionaries of a few steps, the tree of a feature that promotes a bracket and is active in the text that is typed, and an item of
-/// each other kind.
+/// each other kind; the page, and a smaller one beside it.
 const SAVED: &str = r#"
     let m = model::load("tiny");
     let text = data::text("sample", #{ tokens: 2_000 });
@@ -30,8 +34,12 @@ const SAVED: &str = r#"
     let tree = circuit::causal_tree(m, saes, feature, text, #{ contexts: 2, children: 2, min_effect: 0, tokens: 2_000 });
     let heads = features::heads(m, text, #{ rows: 2, sequences: 1, tokens: 8 });
     let items = [tree, m.lens_page("The dog (", []), heads, features::card(m, saes[0].feature(tree.nodes[1].feature), text)];
+    report("live", items).save("small.html", #{ live: true, dtype: "q8" });
     report("live", items).save("live.html", #{ live: true })
 "#;
+
+/// The page of matrices of int8.
+const SMALL: &str = "small.html";
 
 /// The text that is typed.
 const TYPED: &str = "The committee (which had met in March";
@@ -118,9 +126,9 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let Saved { page, numbers } = saved(folder.path());
     let [target, child, without, share, share_without, loss, loss_without] = numbers[..] else { panic!("{numbers:?}") };
-    let size = std::fs::metadata(&page).unwrap().len();
-    println!("the page has {size} bytes");
-    assert!(size <= 25_000_000, "{size} bytes");
+    let [size, small] = [page.clone(), page.with_file_name(SMALL)].map(|page| std::fs::metadata(page).unwrap().len());
+    println!("the page has {size} bytes, with int8 {small}");
+    assert!(size <= 25_000_000 && small < size, "{size} bytes, {small} with int8");
 
     let mut browser = Browser::start(chromium, &folder.path().join("profile"));
     browser.open(&format!("file://{}", page.display()));
@@ -148,10 +156,19 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
     near(&mut browser, &magnitude(code(1, 0)), child);
     assert!(browser.is(&format!("{tree}.querySelector('svg a.lit .code')")));
 
-    // A node is ablated.
-    tab_to(&mut browser, "at.dataset.live === '0 1'");
+    compared(&mut browser, &tree);
+
+    // A node is scaled, and ablated by the button behind its factor.
+    let factor = format!("{tree}.querySelector('[data-live=\"0 1\"]').closest('tr').querySelector('input')");
+    tab_to(&mut browser, &format!("at === {factor}"));
+    browser.js("document.activeElement.select()");
+    browser.insert("2");
+    browser.until(&format!("{state}.startsWith('live, ') && {} !== ''", code(1, 1)));
+    assert_eq!(browser.text(&format!("{factor}.value")), "2");
+    browser.press("Tab");
+    assert!(browser.is("document.activeElement.dataset.live === '0 1'"));
     browser.press("Enter");
-    browser.until(&format!("{} !== ''", code(0, 1)));
+    browser.until(&format!("{state}.startsWith('live, ') && {factor}.value === '0'"));
     assert_eq!(browser.text("document.activeElement.getAttribute('aria-pressed')"), "true");
     near(&mut browser, &magnitude(code(0, 1)), without);
     let fact = |name: &str, which: &str| {
@@ -170,6 +187,35 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
     browser.insert(",");
     browser.until(&format!("{state} !== 'computing …' && {tree}.querySelectorAll('.tokens span').length > 8"));
     println!("a key: {}", browser.text(&state));
+    stays_within(&mut browser);
+
+    // A tab that sleeps while it is asked answers when it wakes.
+    let tokens = browser.number(&format!("{tree}.querySelectorAll('.tokens span').length"));
+    browser.insert(" and");
+    browser.sleep(Duration::from_secs(2));
+    browser
+        .until(&format!("{state}.startsWith('live, ') && {tree}.querySelectorAll('.tokens span').length > {tokens}"));
+
+    // A hundred questions more take no more memory.
+    let mut hundred = || {
+        for round in 0..100 {
+            browser.js("document.activeElement.select()");
+            browser.insert(if round % 2 == 0 { TYPED } else { "He said (so" });
+            browser.until(&format!("{state}.startsWith('live, ')"));
+        }
+        browser.memory()
+    };
+    let before = hundred();
+    let grown = hundred() - before;
+    println!("a hundred questions: {grown:.1} MB more than {before:.0} MB");
+    assert!(grown < 60.0, "{grown} MB");
+
+    // An endless text is read as far as the model reads.
+    browser.js("document.activeElement.select()");
+    browser.insert(&"(a) ".repeat(20_000));
+    browser.until(&format!(
+        "{state}.startsWith('live, ') && {tree}.querySelector('.answer .note').textContent.includes(' tokens ')"
+    ));
 
     // And one goes back: what was printed is as it was.
     browser.js(&format!("{tree}.querySelector('.back').focus()"));
@@ -189,14 +235,51 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
             if number == 1 { format!("{one}.lastElementChild") } else { format!("{one}.querySelector('.answer')") };
         assert!(browser.is(&format!("{seen}.querySelector('{shown}')")), "item {number}");
         assert!(!browser.is(&format!("{one}.querySelector('img')")), "item {number}");
+        if number > 1 {
+            compared(&mut browser, &one);
+        }
     }
     browser.photograph("live-others");
     assert_eq!(browser.text("document.title"), "live");
 
-    browser.size(360, 740);
-    assert!(browser.is("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than a phone");
+    stays_within(&mut browser);
     let loaded = "performance.getEntriesByType('resource').filter(one => /^(http|ws|file)/.test(one.name)).length";
     assert!(browser.number(loaded) == 0.0, "something was loaded");
     assert_eq!(browser.js("fetch('https://example.org').then(() => false, () => true)"), true, "the page may connect");
     assert_eq!(browser.js("[localStorage.length, sessionStorage.length, document.cookie.length].join()"), "0,0,0");
+    assert!(browser.problems.iter().all(|problem| problem.contains("example.org")), "{:#?}", browser.problems);
+    in_firefox(&page.with_file_name(SMALL), &folder.path().join("firefox"));
+}
+
+/// Waits until an item has compared itself with the program, by the numbers that the page was written with.
+fn compared(browser: &mut Browser, item: &str) {
+    browser.until(&format!("{item}.querySelector('.compared').textContent !== ''"));
+    println!("{}", browser.text(&format!("{item}.querySelector('.compared').textContent")));
+    near(browser, &format!("{item}.querySelector('.compared').dataset.value"), 0.0);
+}
+
+/// Checks that nothing scrolls sideways on a phone.
+fn stays_within(browser: &mut Browser) {
+    browser.size(360, 740);
+    assert!(browser.is("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than a phone");
+    browser.size(1280, 900);
+}
+
+/// Types into the first item of a page in Firefox, which compares itself with the program.
+fn in_firefox(page: &Path, profile: &Path) {
+    let Some(program) = firefox() else { return };
+    let mut browser = Firefox::start(program, profile);
+    browser.open(&format!("file://{}", page.display()));
+    let tree = "document.querySelector('section.live')";
+    browser.until(&format!("{tree}.querySelector('output').textContent === 'as printed'"));
+    browser.js(&format!("{tree}.querySelector('textarea').focus()"));
+    browser.js(&format!("{tree}.querySelector('textarea').select()"));
+    browser.press(TYPED);
+    browser.until(&format!("{tree}.querySelector('.compared').textContent !== ''"));
+    println!("in Firefox: {}", browser.text(&format!("{tree}.querySelector('output').textContent")));
+    assert_eq!(browser.text(&format!("{tree}.querySelector('textarea').value")), TYPED);
+    let apart: f64 = browser.text(&format!("{tree}.querySelector('.compared').dataset.value")).parse().unwrap();
+    assert!(apart < 1e-5, "{apart:e} apart in Firefox");
+    browser.size(360, 740);
+    assert_eq!(browser.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), true);
 }

@@ -10,6 +10,19 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_microtome");
 
+/// An editor in a folder of its own that has greeted the server.
+fn begun() -> (tempfile::TempDir, Editor) {
+    let folder = tempfile::tempdir().unwrap();
+    let editor = Editor::begun(PROGRAM, folder.path());
+    (folder, editor)
+}
+
+/// Asserts that the server finds the mistake of a text.
+fn is_well(editor: &mut Editor) {
+    let uri = editor.open("well.rhai", "oops");
+    assert_eq!(editor.mistakes(&uri, 1).len(), 1);
+}
+
 fn range(line: u32, start: u32, end: u32) -> Value {
     json!({ "start": { "line": line, "character": start }, "end": { "line": line, "character": end } })
 }
@@ -31,9 +44,7 @@ fn edited(text: &str, edits: &Value) -> String {
 
 /// Writes a file below a folder.
 fn write(folder: &Path, name: &str, text: &str) {
-    let place = folder.join(name);
-    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-    std::fs::write(place, text).unwrap();
+    kit::write(folder.join(name), text);
 }
 
 /// The changes of a file in an edit with versions, and the version.
@@ -51,8 +62,7 @@ fn labels(completion: &Value) -> Vec<&str> {
 
 #[test]
 fn a_mistake_is_shown_where_it_is_and_mended_by_an_action() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let text = "let x = 3;\nrun::chekc(x > 2, \"three\");\n";
     let uri = editor.open("a.rhai", text);
     let mistakes = editor.mistakes(&uri, 1);
@@ -76,8 +86,7 @@ fn a_mistake_is_shown_where_it_is_and_mended_by_an_action() {
 
 #[test]
 fn a_mistake_behind_an_emoji_is_counted_as_the_protocol_has_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let uri = editor.open("a.rhai", "let a = \"🙂\" + oops;\r\nlet b = a;\r\n");
     assert_eq!(editor.mistakes(&uri, 1)[0]["range"], range(0, 15, 19));
     // A key behind the emoji, in UTF-16 code units; then the mistake is on the second line.
@@ -89,8 +98,7 @@ fn a_mistake_behind_an_emoji_is_counted_as_the_protocol_has_it() {
 
 #[test]
 fn of_many_keys_the_last_is_answered_and_two_texts_stay_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let one = editor.open("one.rhai", "fn area(k) { k }\n");
     let two = editor.open("two.rhai", "area(1);\n");
     // A function of another text is none of this one.
@@ -108,8 +116,7 @@ fn of_many_keys_the_last_is_answered_and_two_texts_stay_apart() {
 
 #[test]
 fn completion_knows_names_options_sites_and_labels() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let none = json!({});
     let complete = "textDocument/completion";
     let found = editor.at(complete, "a.rhai", "tensor::randn([2], #{ s¦ })", none.clone());
@@ -136,8 +143,7 @@ fn completion_knows_names_options_sites_and_labels() {
 
 #[test]
 fn hover_and_signatures_say_what_the_reference_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let hover = editor.at("textDocument/hover", "a.rhai", "tensor::ran¦dn([2], #{ seed: 1 })", json!({}));
     let said = hover["contents"]["value"].as_str().unwrap();
     for part in ["```rhai\ntensor::randn(shape: integers", "- `seed`", "tensor::randn("] {
@@ -185,8 +191,7 @@ fn definitions_lead_into_the_stdlib_and_into_libraries() {
 
 #[test]
 fn a_name_is_renamed_where_it_means_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let text = "let x = 1;\nfn f(x) { x + 1 }\nprint(f(x));\n";
     let marked = "let ¦x = 1;\nfn f(x) { x + 1 }\nprint(f(x));\n";
     let named = editor.at("textDocument/rename", "a.rhai", marked, json!({ "newName": "start" }));
@@ -409,8 +414,7 @@ fn what_is_imported_is_looked_at_anew_when_it_changes() {
 
 #[test]
 fn a_text_is_formatted_if_it_is_a_script() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let text = "let x  = unknown;\nif x > 1 {\nprint( x );\n}\n";
     let options = json!({ "tabSize": 2, "insertSpaces": true });
     for (name, text, wanted) in [
@@ -456,8 +460,7 @@ fn nothing_is_run() {
 
 #[test]
 fn hostile_texts_leave_the_server_alive() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let texts = [
         "(".repeat(100_000),
         "{".repeat(100_000),
@@ -481,8 +484,7 @@ fn hostile_texts_leave_the_server_alive() {
         editor.result("textDocument/documentSymbol", json!({ "textDocument": { "uri": uri } }));
         editor.result("textDocument/formatting", json!({ "textDocument": { "uri": uri }, "options": {} }));
     }
-    let uri = editor.open("last.rhai", "oops");
-    assert_eq!(editor.mistakes(&uri, 1).len(), 1);
+    is_well(&mut editor);
 }
 
 #[test]
@@ -503,14 +505,12 @@ fn what_is_not_known_is_answered_with_an_error() {
         assert_eq!(reply["error"]["code"], code, "{method}: {reply}");
     }
     editor.send(&json!({ "jsonrpc": "2.0", "id": "text", "result": null }));
-    let uri = editor.open("a.rhai", "oops");
-    assert_eq!(editor.mistakes(&uri, 1).len(), 1);
+    is_well(&mut editor);
 }
 
 #[test]
 fn what_is_of_another_version_of_the_protocol_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     for (message, found) in [
         (json!({ "jsonrpc": "1.0", "id": "old", "method": "shutdown" }), "\"1.0\""),
         (json!({ "id": 7, "method": "shutdown" }), "none"),
@@ -523,14 +523,12 @@ fn what_is_of_another_version_of_the_protocol_is_refused() {
     editor.send(&json!({ "method": "exit" }));
     editor.tell("$/cancelRequest", json!({ "id": 1000 }));
     editor.tell("$/cancelRequest", json!([]));
-    let uri = editor.open("a.rhai", "oops");
-    assert_eq!(editor.mistakes(&uri, 1).len(), 1);
+    is_well(&mut editor);
 }
 
 #[test]
 fn content_that_is_no_message_is_answered_and_the_session_lives_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     for (content, id, code, said) in [
         ("{]}", json!(null), -32700, "expected a message of the protocol as JSON: "),
         ("", json!(null), -32700, "expected a message of the protocol as JSON: "),
@@ -547,8 +545,7 @@ fn content_that_is_no_message_is_answered_and_the_session_lives_on() {
     }
     // An answer to an answer would have no end.
     editor.send(&json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32600, "message": "no" } }));
-    let uri = editor.open("a.rhai", "oops");
-    assert_eq!(editor.mistakes(&uri, 1).len(), 1);
+    is_well(&mut editor);
     editor.result("shutdown", Value::Null);
     editor.tell("exit", Value::Null);
     let said = "microtome lsp: expected an integer of 32 bits or a string as `id`, found null\n";
@@ -643,14 +640,12 @@ fn a_request_may_be_cancelled_while_it_is_answered() {
         let reply = editor.answered(&json!(id));
         assert!(reply["result"].is_array() || reply["error"]["code"] == -32800, "{reply}");
     }
-    let uri = editor.open("a.rhai", "oops");
-    assert_eq!(editor.mistakes(&uri, 1).len(), 1);
+    is_well(&mut editor);
 }
 
 #[test]
 fn places_outside_of_a_text_and_texts_that_are_not_open_are_answered() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (_folder, mut editor) = begun();
     let open = editor.open("a.rhai", "let a = 1;\nprint(a)");
     let never = editor.uri("never.rhai");
     let far = json!({ "line": u32::MAX, "character": u32::MAX });
@@ -710,8 +705,7 @@ fn two_clients_are_answered_at_once_and_one_leaves_in_the_middle_of_a_message() 
         errors.starts_with("error: expected a message of 100 bytes, found the end of the input after 11"),
         "{errors}"
     );
-    let uri = other.open("b.rhai", "oops");
-    assert_eq!(other.mistakes(&uri, 1).len(), 1);
+    is_well(&mut other);
 }
 
 #[test]
@@ -743,8 +737,7 @@ fn servers_that_share_the_cache_leave_whole_copies_there() {
 
 #[test]
 fn the_server_ends_with_its_client() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(PROGRAM, folder.path());
+    let (folder, mut editor) = begun();
     assert_eq!(editor.result("shutdown", Value::Null), Value::Null);
     assert_eq!(editor.request("textDocument/hover", json!({}))["error"]["code"], -32600);
     editor.tell("exit", Value::Null);

@@ -75,7 +75,10 @@ mod torture;
 mod trackers;
 mod training;
 mod trust;
+#[path = "../methods/src/watch.rs"]
+mod watch;
 mod words;
 
-// The writer of GGUF files is shared with the crate's unit tests, and imports these from the root of the crate.
-use microtome::tensor;
+// The writer of GGUF files and what watches tasks are shared with the crates' unit tests, and import these from the root of
+// the crate.
+use microtome::{base, tensor};

@@ -6,14 +6,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use microtome::script::docs::skill;
 use serde_json::{Value, json};
 
-use crate::support::{self, client};
+use crate::support::{self, client, printed};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_microtome");
 
@@ -45,12 +45,6 @@ fn node() -> Option<PathBuf> {
     client("MICROTOME_NODE", "a folder that has the clients of tests/mcp/package.json", has_clients)
 }
 
-fn said(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
-
 /// Repeats a recorded session as a run, and compares.
 fn repeated(record: &Path, folder: &Path) -> String {
     let output = command(Path::new(PROGRAM), folder).args(["run", "--again"]).arg(record).output().unwrap();
@@ -66,7 +60,7 @@ fn the_sdk_for_python_is_answered_in_both_versions() {
         let folder = tempfile::tempdir().unwrap();
         let mut client = command(&python, folder.path());
         client.args(["-W", "ignore", "-c", include_str!("mcp/client.py"), PROGRAM, mode]);
-        let said = said(&client.output().unwrap());
+        let said = printed(&mut client);
         assert!(said.contains("answered") && said.contains(version), "{said}");
         // What was cancelled cannot be repeated, but the record is one.
         let record = said.lines().find_map(|line| line.strip_prefix("record ")).unwrap();
@@ -83,7 +77,7 @@ fn both_sdks_for_typescript_are_answered() {
     for which in ["sdk", "client"] {
         let folder = tempfile::tempdir().unwrap();
         let mut client = command(&node.join("node_modules/.bin/node"), folder.path());
-        let said = said(&client.arg(&script).args([which, PROGRAM]).output().unwrap());
+        let said = printed(client.arg(&script).args([which, PROGRAM]));
         assert!(said.contains("answered"), "{said}");
     }
 }
@@ -95,7 +89,7 @@ fn the_inspectors_command_line_is_answered() {
     let inspected = |words: &[&str]| {
         let mut client = command(&node.join("node_modules/.bin/node"), folder.path());
         client.arg(node.join("node_modules/.bin/mcp-inspector")).args(["--cli", PROGRAM, "mcp"]).args(words);
-        said(&client.output().unwrap())
+        printed(&mut client)
     };
     assert!(inspected(&["--method", "tools/list"]).contains("\"history\""));
     assert!(inspected(&["--method", "resources/list"]).contains("microtome://glossary"));
@@ -395,8 +389,7 @@ fn permissions_are_the_persons_to_give() {
 #[test]
 fn the_skill_names_calls_that_there_are() {
     let (unknown, text) = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
+        let docs = support::docs();
         (skill::unknown(&docs), skill::text(&docs))
     });
     assert!(unknown.is_empty(), "{unknown:?}");
@@ -415,8 +408,7 @@ fn clients_are_told_of_the_server() {
         ("codex", ".codex/config.toml"),
     ] {
         let words = ["--allow-read", "data", "mcp", "--time", "60", "--install", client];
-        let output = command(Path::new(PROGRAM), folder.path()).args(words).output().unwrap();
-        let place = said(&output);
+        let place = printed(command(Path::new(PROGRAM), folder.path()).args(words));
         assert!(place.trim().ends_with(file), "{place}");
         let mut text = String::new();
         std::fs::File::open(place.trim()).unwrap().read_to_string(&mut text).unwrap();

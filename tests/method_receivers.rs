@@ -6,7 +6,7 @@ use crate::support;
 use std::fmt::Write as _;
 
 use microtome::script::Session;
-use microtome::script::docs::{Docs, ReferenceEntry, Role};
+use microtome::script::docs::{ReferenceEntry, Role};
 use microtome::script::engine::tokens::{Token, TokenKind, tokens};
 use microtome::script::engine::value::repr;
 
@@ -172,17 +172,12 @@ fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: b
     Some(complaints)
 }
 
-fn docs() -> Docs {
-    let folder = tempfile::tempdir().unwrap();
-    (*support::session(folder.path()).docs()).clone()
-}
-
 #[test]
 fn methods_and_properties_give_the_same_everywhere() {
     let (complaints, untried) = support::on_large_stack(|| {
         let mut all = Vec::new();
         let mut untried = Vec::new();
-        let docs = docs();
+        let docs = support::docs();
         let entries: Vec<&ReferenceEntry> =
             docs.own().filter(|e| !e.receiver.is_empty() && matches!(e.role, Role::Method | Role::Property)).collect();
         assert!(entries.len() > 300, "only {} methods and properties", entries.len());
@@ -238,7 +233,7 @@ fn methods_of_the_languages_own_types_give_the_same_everywhere() {
     let (complaints, tried) = support::on_large_stack(|| {
         let mut all = Vec::new();
         let mut tried = String::new();
-        let docs = docs();
+        let docs = support::docs();
         for (kind, value) in OWN {
             let methods =
                 docs.entries().iter().filter(|e| e.receiver == kind && matches!(e.role, Role::Method | Role::Property));

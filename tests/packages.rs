@@ -29,9 +29,7 @@ impl PackageFolder {
     }
 
     pub fn write(&self, name: &str, text: &str) {
-        let place = self.path(name);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, text).unwrap();
+        kit::write(self.path(name), text);
     }
 
     pub fn read(&self, name: &str) -> String {

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::{microtome, printed};
+
 const SCRIPT: &str = r##"
 let evil = "</script><script>document.title = 'broken'</script><img src=x onerror=\"document.title='broken'\">";
 let words = ["<img/src=x/onerror=document.title='broken'>", "</script>", "plain"];
@@ -156,10 +158,7 @@ pub fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Ve
 
 /// Runs a script that saves a report called "page"; returns its path.
 fn saved(script: &str, folder: &Path) -> PathBuf {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.args(["-e", script]).current_dir(folder).env("MICROTOME_CACHE", "");
-    let ran = command.output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    printed(microtome(folder).args(["-e", script]));
     folder.join("out/page/index.html")
 }
 

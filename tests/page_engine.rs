@@ -1,15 +1,18 @@
-//! The engine of pages, as `page/build` makes it: its numbers are compared with those of the program in Node, and its page is
-//! opened in headless Chromium, from a file.
+//! The engine of pages, as `page/build` makes it. In Node logits of every family are compared with those of transformers, other numbers,
+//! those of three experiments among them, with the program's, and a dictionary is fitted; the page is opened in headless Chromium, from
+//! a file.
 //!
-//! `MICROTOME_PAGE` names the folder that it was built into; without it the tests say that they are skipped.
+//! `MICROTOME_PAGE_ENGINE` names the folder that it was built into; without it the tests say that they are skipped.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use microtome::report::page_engine::VARIABLE;
 use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
 
+use crate::families::files::{FAMILIES, fixture};
 use crate::page::chromium;
 use crate::support::browser::Browser;
 use crate::support::{on_large_stack, session};
@@ -28,13 +31,27 @@ const NUMBERS: [&str; 4] = [
 const DICTIONARY: &str = "sae::fit(m, \"resid_post.3\", data::text(\"sample\", #{ tokens: 1000 }), \
                           #{ k: 16, d_sae: 384, steps: 5, batch: 128 }).save(\"dictionary\");";
 
-/// Returns the folder of the built engine. It is not asked for where `CI` is set: `.ci/run` does not build it.
+/// Experiments of some seconds, and the numbers that each ends with.
+const EXPERIMENTS: [(&str, &str); 3] = [
+    (
+        "ioi_heads",
+        "[heads, direct, received].map(|grid| grid.tensor.flatten().to_array()).reduce(|all, one| all + one)",
+    ),
+    ("induction_heads", "scores.flatten().to_array() + clean.flatten().to_array()"),
+    ("qk_attributions", "gain.flatten().to_array()"),
+];
+
+/// A fit of a dictionary on 20,000 tokens, and one that no page has the time for.
+const FIT: &str =
+    "let s = sae::fit(m, \"resid_post.3\", data::text(\"sample\", #{ tokens: 20_000 }), #{ k: 8, ratio: 2, seed: 1 });";
+const ENDLESS_FIT: &str =
+    "sae::fit(m, \"resid_post.3\", data::text(\"sample\", #{ tokens: 2_000 }), #{ k: 8, ratio: 2, steps: 10_000_000 })";
+
+/// Returns the folder of the built engine. It is not asked for where `CI` is set: `.ci/page` builds it, and `.ci/run` does not.
 fn built() -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("MICROTOME_PAGE").map(PathBuf::from).filter(|folder| folder.join("worker.js").is_file());
+    let folder = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|folder| folder.join("worker.js").is_file());
     if folder.is_none() {
-        writeln!(std::io::stderr().lock(), "skipped: set MICROTOME_PAGE to a folder that `page/build` has made")
-            .unwrap();
+        writeln!(std::io::stderr().lock(), "skipped: set {VARIABLE} to a folder that `page/build` has made").unwrap();
     }
     folder
 }
@@ -132,6 +149,80 @@ fn the_engine_of_a_page_computes_what_the_program_does() {
 }
 
 #[test]
+fn every_family_has_the_logits_of_transformers_in_a_page() {
+    let Some(page) = built() else { return };
+    let mut files = model_files();
+    for family in FAMILIES {
+        for entry in std::fs::read_dir(fixture(family)).unwrap().flatten() {
+            files[format!("/models/{family}/{}", entry.file_name().display())] = json!(entry.path());
+        }
+    }
+    let apart = |family: &str| {
+        run(&format!(
+            "let e = tensor::load(\"/models/{family}/expected.safetensors\"); \
+             print((model::load(\"/models/{family}\").logits(e[\"input_ids\"]) - e[\"logits\"]).abs().max())"
+        ))
+    };
+    let begun = json!({ "ask": "begin", "files": files, "width": 80 });
+    let questions: Vec<Value> = std::iter::once(begun).chain(FAMILIES.into_iter().map(apart)).collect();
+    for (family, answer) in FAMILIES.iter().zip(&answers(&page, &json!(questions))[1..]) {
+        let apart: f64 = printed(answer).parse().unwrap();
+        println!("{family}: {apart:e} from transformers");
+        assert!(apart < 1e-4, "{family}: {apart:e}");
+    }
+}
+
+/// Returns the text of an experiment.
+fn experiment(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name).with_extension("rhai");
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn experiments_end_with_the_numbers_that_they_have_in_the_program() {
+    let Some(page) = built() else { return };
+    for (name, numbers) in EXPERIMENTS {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_path_buf();
+        let expected: Vec<f64> = on_large_stack(move || {
+            let mut session = session(&out);
+            let mut eval =
+                |text: &str| session.eval(name, text).unwrap_or_else(|failure| panic!("{}", failure.message));
+            let _value = eval(&experiment(name));
+            eval(numbers).cast::<Array>().iter().map(|one| one.as_float().unwrap()).collect()
+        });
+        let begun = json!({ "ask": "begin", "files": model_files(), "width": 80 });
+        let answers = answers(&page, &json!([begun, run(&experiment(name)), run(&format!("print({numbers})"))]));
+        let [_begun, ran, told] = &answers[..] else { panic!("{answers:?}") };
+        printed(ran);
+        let found: Vec<f64> = serde_json::from_str(&printed(told)).unwrap();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
+        println!("{name}: {} numbers, {apart:e} apart, in {:.1} s", found.len(), ran["seconds"].as_f64().unwrap());
+        assert!(apart < 1e-5, "{name}: {apart:e}");
+    }
+}
+
+#[test]
+fn a_page_fits_a_dictionary_and_refuses_what_takes_hours() {
+    let Some(page) = built() else { return };
+    let begun = json!({ "ask": "begin", "files": model_files(), "width": 80 });
+    let fit = run(&format!("{FIT} print(s.d_sae)"));
+    let answers = answers(&page, &json!([begun, run(MODEL), fit, run(ENDLESS_FIT), run("print(s.d_sae)")]));
+    let [_begun, _loaded, fitted, refused, after] = &answers[..] else { panic!("{answers:?}") };
+    println!("20,000 tokens: {:.1} s", fitted["seconds"].as_f64().unwrap());
+    assert_eq!(printed(fitted), "384");
+    let stages = |told: &Value| told["stages"].as_array().cloned().unwrap_or_default();
+    let is_measured = |stage: &Value| stage["total"].as_u64() > stage["done"].as_u64();
+    assert!(fitted["told"].as_array().unwrap().iter().flat_map(stages).any(|stage| is_measured(&stage)), "{fitted}");
+    let error = &refused["answer"]["error"];
+    assert!(error["message"].as_str().unwrap().starts_with("this would take a page more than an hour: "), "{refused}");
+    assert!(error["text"].as_str().unwrap().contains("`microtome run FILE`"), "{refused}");
+    // What was there before stays.
+    assert_eq!(printed(after), "384");
+}
+
+#[test]
 fn the_page_opens_from_a_file_and_connects_nowhere() {
     let (Some(page), Some(chromium)) = (built(), chromium()) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -152,12 +243,16 @@ fn the_page_opens_from_a_file_and_connects_nowhere() {
     assert!(browser.is("document.querySelector('#out svg')"));
     ask(&mut browser, "1 + nothing");
     assert!(browser.text("document.querySelector('#out .error').textContent").contains("nothing"));
-    // Stop ends what would never end, and the next session begins anew.
-    browser.js("document.getElementById('text').value = 'loop {}'");
-    browser.click("#run");
-    browser.until(&format!("{state} === 'computing …'"));
-    browser.click("#stop");
-    browser.until(&format!("{state}.startsWith('stopped')"));
+    // Stop ends what would never end, and a fit whose progress is shown; the next session begins anew.
+    let fit = format!("{MODEL} {FIT}");
+    for (text, begun) in [("loop {}", "'computing …'"), (fit.as_str(), "document.querySelector('#state progress').max")]
+    {
+        browser.js(&format!("document.getElementById('text').value = {text:?}"));
+        browser.click("#run");
+        browser.until(begun);
+        browser.click("#stop");
+        browser.until(&format!("{state}.startsWith('stopped')"));
+    }
     ask(&mut browser, "1 + 1");
     assert_eq!(browser.text("document.getElementById('out').innerText").trim(), "2");
     assert!(browser.problems.is_empty(), "{:#?}", browser.problems);

@@ -6,10 +6,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Cell, Task};
 use microtome::data::table;
+
+use crate::support::microtome;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_microtome");
 
@@ -17,16 +18,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn command(folder: &Path, words: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    command.current_dir(folder).env("XDG_CONFIG_HOME", folder).env("MICROTOME_CACHE", "").args(words);
-    command.stdin(Stdio::null());
-    command
-}
-
 /// Exit code, standard output and standard error.
 fn run(folder: &Path, words: &[&str]) -> (Option<i32>, Vec<u8>, String) {
-    let Output { status, stdout, stderr } = command(folder, words).output().unwrap();
+    let Output { status, stdout, stderr } = microtome(folder).args(words).output().unwrap();
     (status.code(), stdout, String::from_utf8_lossy(&stderr).into_owned())
 }
 
@@ -38,7 +32,7 @@ const SCRIPT: &str = "print(\"printed\"); let n = arg(\"n\", 2);
 fn the_table_of_a_script_goes_to_standard_output_and_all_else_to_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x.rhai"), SCRIPT).unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     for (words, code, rows) in [
         (vec!["run", "--table", "runs", "x.rhai"], 0, 2),
         (vec!["run", "x.rhai", "--table", "runs", "--n", "3"], 0, 3),
@@ -92,7 +86,7 @@ fn a_reader_that_hangs_up_ends_the_stream_quietly() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x.rhai"), SCRIPT).unwrap();
     let words = ["run", "x.rhai", "--table", "runs", "--n", "9000"];
-    let mut child = command(folder.path(), &words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = microtome(folder.path()).args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 100]).unwrap();
     drop(stdout);

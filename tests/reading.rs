@@ -1,18 +1,17 @@
 //! Reading a run, on a tiny model of every family: logits split into their parts, and the logit lens.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use microtome::base::access::{Access, Rules};
-use microtome::base::files::Files;
 use microtome::base::{Cell, Task};
-use microtome::checkpoint::load;
+use microtome::checkpoint::load::LoadSettings;
 use microtome::model::batch::Batch;
-use microtome::model::decoder::Decoder;
 use microtome::model::reading::attribution::{By, Target, attribute, places};
 use microtome::model::reading::lens;
 use microtome::model::run::Ask;
 use microtome::model::site::select;
 use microtome::tensor::floats;
+
+use crate::families::files::{files, load};
 
 /// The folders of all families.
 fn families() -> Vec<PathBuf> {
@@ -23,13 +22,6 @@ fn families() -> Vec<PathBuf> {
     found
 }
 
-fn model(folder: &Path) -> Decoder {
-    let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let loaded = load::folder(&files, folder, &load::LoadSettings::default(), &Task::default()).unwrap();
-    Decoder::new(loaded.config, loaded.weights)
-}
-
 fn texts() -> Batch {
     Batch::new(vec![(1..40).collect(), vec![17, 4, 99, 5, 8]]).unwrap()
 }
@@ -37,7 +29,7 @@ fn texts() -> Batch {
 #[test]
 fn the_parts_of_a_logit_sum_to_it_in_every_family() {
     for folder in families() {
-        let model = model(&folder);
+        let model = load(&files(), &folder, &LoadSettings::default());
         let target = Target { token: 42, against: None };
         if model.config().beyond_reading().is_some() {
             let run = model.run(&texts(), Ask::default(), &Task::default()).unwrap();
@@ -68,7 +60,7 @@ fn the_parts_of_a_logit_sum_to_it_in_every_family() {
 #[test]
 fn the_lens_at_the_last_layer_is_the_model_in_every_family() {
     for folder in families() {
-        let model = model(&folder);
+        let model = load(&files(), &folder, &LoadSettings::default());
         let places = select(model.config(), "resid_post.*").unwrap();
         let ask = Ask { places: places.clone(), ..Ask::default() };
         let run = model.run(&texts(), ask, &Task::default()).unwrap();

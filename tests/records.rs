@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
+
+use crate::support;
 
 struct RecordFolder(tempfile::TempDir);
 
@@ -23,11 +24,8 @@ impl RecordFolder {
 
     /// Exit code, standard output and standard error.
     fn run(&self, words: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-        command.current_dir(self.path()).env("XDG_CONFIG_HOME", self.path()).stdin(Stdio::null());
-        let output = command.env("MICROTOME_CACHE", self.path().join("cache")).args(words).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+        let mut command = support::microtome(self.path());
+        support::ended(&command.env("MICROTOME_CACHE", self.path().join("cache")).args(words).output().unwrap())
     }
 
     /// Standard error of a run that ends with this code.

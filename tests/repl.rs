@@ -11,10 +11,16 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// A prompt in a folder of its own.
+fn ready() -> (tempfile::TempDir, Terminal) {
+    let folder = folder();
+    let terminal = Terminal::ready(folder.path());
+    (folder, terminal)
+}
+
 #[test]
 fn an_expression_is_answered_and_quit_leaves() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     assert!(terminal.screen().starts_with("microtome "));
     terminal.line("6 * 7");
     terminal.see_line("42");
@@ -38,8 +44,7 @@ fn control_d_leaves_and_quiet_has_no_banner() {
 
 #[test]
 fn a_function_goes_over_several_lines() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.line("fn triple(x) {");
     terminal.line("  let sum = x +");
     terminal.line("    x + x;");
@@ -51,8 +56,7 @@ fn a_function_goes_over_several_lines() {
 
 #[test]
 fn tab_completes_and_lists() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.send("run::see\t");
     terminal.see("> run::seed()");
     terminal.send("\r");
@@ -83,8 +87,7 @@ fn tab_completes_models_by_their_names() {
 
 #[test]
 fn a_hint_shows_the_parameter_that_is_written() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.send("run::check(");
     terminal.see("run::check(‹condition: bool›, message: string) -> bool");
     terminal.send("1 == 1, ");
@@ -97,8 +100,7 @@ fn a_hint_shows_the_parameter_that_is_written() {
 
 #[test]
 fn control_c_stops_the_line_and_keeps_the_variables() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.done("let kept = 41;");
     // A decomposition cannot check the flag; it runs on a thread whose result can be dropped.
     let endless = ["loop {}", "sleep(100000)", "[1, 2].for_each(|| loop {})", "tensor::randn([4000, 4000]).svd()"];
@@ -125,8 +127,7 @@ fn control_c_stops_the_line_and_keeps_the_variables() {
 
 #[test]
 fn an_error_is_drawn_and_the_session_goes_on() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.line("let made = 1; mxa(1, 2)");
     terminal.see("unknown function `mxa`");
     terminal.see("<1>:1:15");
@@ -137,8 +138,7 @@ fn an_error_is_drawn_and_the_session_goes_on() {
 
 #[test]
 fn questions_are_answered() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.line("?run::seed");
     terminal.see_line("run::seed() -> integer");
     terminal.see("Returns the seed that drives this run's randomness");
@@ -158,8 +158,7 @@ fn see_times(terminal: &Terminal, text: &str, times: usize) {
 
 #[test]
 fn a_person_explains_a_feature_and_control_c_leaves() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (folder, mut terminal) = ready();
     let made = r#"
 let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
 export let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
@@ -188,8 +187,7 @@ export let f = s.feature(active);
 
 #[test]
 fn a_saved_session_runs_as_a_script() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (folder, mut terminal) = ready();
     for line in ["fn double(x) { x * 2 }", "4", "let y = double(ans)", "oops", "print(`y is ${y}`)"] {
         terminal.done(line);
     }
@@ -248,8 +246,7 @@ fn a_saved_session_gives_the_bytes_that_the_session_had() {
 
 #[test]
 fn the_history_outlives_the_session() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (folder, mut terminal) = ready();
     terminal.line("fn nine() {");
     terminal.line("  9");
     terminal.done("}");
@@ -297,8 +294,7 @@ fn a_history_that_cannot_be_kept_is_a_remark() {
 
 #[test]
 fn a_pasted_block_is_one_entry() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
+    let (_folder, mut terminal) = ready();
     terminal.send("\x1b[200~let a = 20;\rfn more(x) {\r\tx + 1\r}\rprint(`got ${more(a)}`);\r\"end\"\x1b[201~");
     terminal.send("\r");
     terminal.see_line("got 21");
@@ -311,8 +307,7 @@ fn a_pasted_block_is_one_entry() {
 #[test]
 fn a_closed_terminal_ends_the_process() {
     for running in ["", "loop { sleep(0.01); print(\"tick\"); }"] {
-        let folder = folder();
-        let mut terminal = Terminal::ready(folder.path());
+        let (_folder, mut terminal) = ready();
         terminal.line(&format!("print(\"go\"); {running}"));
         terminal.see_line("go");
         terminal.close();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::page::chromium;
 use super::support::browser::Browser;
+use super::support::printed;
 
 /// A server that runs, until it is dropped.
 struct Server {
@@ -134,10 +135,8 @@ fn the_sdk_for_python_is_answered_over_http() {
         let page = server.address();
         let mut client = Command::new(&python);
         client.args(["-W", "ignore", "-c", include_str!("mcp/over_http.py"), &format!("{page}mcp"), &page, mode]);
-        let output = client.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.starts_with(version) && said.contains("answered"), "{said}\n{errors}");
+        let said = printed(&mut client);
+        assert!(said.starts_with(version) && said.contains("answered"), "{said}");
     }
 }
 

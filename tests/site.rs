@@ -2,10 +2,8 @@
 //! it, and nothing scrolls sideways on a phone.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use microtome::base::Result;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::report::page_engine::PageEngine;
 use microtome::script::Session;
@@ -13,6 +11,7 @@ use microtome::script::docs::site::{self, SiteFiles};
 use microtome::script::engine::env::Env;
 
 use crate::page::{browse, chromium, photograph, title};
+use crate::support::{microtome, printed};
 
 /// A page around the site: types into the search, notes what is found, and opens it; then measures pages on a phone.
 const TYPED: &str = r##"<!doctype html><title>waiting</title><iframe src="docs/guide.html" width="1200" height="800"></iframe>
@@ -59,13 +58,8 @@ function phone(pages) {
 
 /// The site of this repository, in a folder.
 fn site(folder: &Path) -> PathBuf {
-    let ran = Command::new(env!("CARGO_BIN_EXE_microtome"))
-        .args(["doc", "--html"])
-        .arg(folder.join("site"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    printed(microtome(root).args(["doc", "--html"]).arg(folder.join("site")));
     folder.join("site")
 }
 
@@ -115,9 +109,7 @@ fn where_there_are_no_pages_the_site_is_that_of_the_repository() {
     let of_repository = site(folder.path());
     let elsewhere = folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    let ran = program.args(["doc", "--html", "site"]).current_dir(&elsewhere).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    printed(microtome(&elsewhere).args(["doc", "--html", "site"]));
     let read = |place: &Path| std::fs::read(place).unwrap_or_default();
     let list = |site: &Path| String::from_utf8(read(&site.join("pages.txt"))).unwrap();
     let site = elsewhere.join("site");
@@ -153,12 +145,10 @@ fn made(written: &[(&str, &str)]) -> Result<SiteFiles> {
 fn made_with(written: &[(&str, &str)], live: Option<&PageEngine>) -> Result<SiteFiles> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in written {
-        let place = folder.path().join(name);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, text).unwrap();
+        kit::write(folder.path().join(name), text);
     }
     let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-    let files = Files::new(Access::new(Path::new("out"), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(Path::new("out")).unwrap();
     site::of(folder.path(), session.engine(), &session.docs(), &files, &[], live)
 }
 
@@ -170,16 +160,8 @@ fn text(site: &SiteFiles, name: &str) -> String {
 #[test]
 fn pages_of_what_has_gone_are_removed_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let place = folder.path().join(name);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, text).unwrap();
-    };
-    let publish = || {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_microtome"));
-        let ran = program.args(["doc", "--html", "site"]).current_dir(folder.path()).output().unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    };
+    let write = |name: &str, text: &str| kit::write(folder.path().join(name), text);
+    let publish = || printed(microtome(folder.path()).args(["doc", "--html", "site"]));
     let has = |name: &str| folder.path().join(name).exists();
     write("README.md", "# Mine\n\n[a](docs/a.md) [b](docs/b.md)\n");
     write("docs/a.md", "# A\n");

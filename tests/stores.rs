@@ -9,13 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::described;
 use microtome::data::harvest::{ActivationBlock, Progress, Sink};
 use microtome::data::store::{Made, ModelMark, Shuffle, Store, StoreWriter, Width};
 use microtome::tensor::{DType, Device, Tensor};
 use serde_json::json;
+
+use crate::support::{ended, microtome};
 
 const PART: &str = "MICROTOME_TEST_PART";
 const FOLDER: &str = "MICROTOME_TEST_FOLDER";
@@ -45,10 +46,6 @@ fn said(child: Child) -> String {
     line.unwrap_or_else(|| panic!("{all}"))
 }
 
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-}
-
 const ROWS: usize = 128 << 10;
 const WIDTH: usize = 512;
 /// A tenth of the store, which has 256 MiB.
@@ -69,7 +66,7 @@ fn write_a_large_store(folder: &Path) {
         dtype: "f32".into(),
         shard_rows: 8 << 10,
     };
-    let mut writer = StoreWriter::begin(&files(folder), folder, made).unwrap();
+    let mut writer = StoreWriter::begin(&Files::unrecorded(folder).unwrap(), folder, made).unwrap();
     let mut progress = Progress::new(&[WIDTH]);
     for block in 0..ROWS as u32 / 1024 {
         let rows: Vec<u32> = (block * 1024..(block + 1) * 1024).collect();
@@ -93,7 +90,7 @@ fn memory(line: &str) -> u64 {
 fn read_an_epoch(folder: &Path) -> u64 {
     let task = Task::default();
     let open = || {
-        let store = Store::open(&files(folder), folder).unwrap();
+        let store = Store::open(&Files::unrecorded(folder).unwrap(), folder).unwrap();
         store.shuffled(&["resid_post.0"], Shuffle { seed: 1, buffer: 4096 }).unwrap()
     };
     // Before measuring, loads what the process needs anyway, such as the pages of its own code.
@@ -138,10 +135,8 @@ data::harvest(m, "resid_post.0", data::texts(words), #{ dir: "store" });
 fn a_number_that_is_none_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let run = |script: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-        command.args(["-e", script]).current_dir(folder.path()).env("XDG_CONFIG_HOME", folder.path());
-        let output = command.env("MICROTOME_CACHE", "").output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let (code, _, stderr) = ended(&microtome(folder.path()).args(["-e", script]).output().unwrap());
+        (code == 0, stderr)
     };
     let (succeeded, stderr) = run(HARVEST);
     assert!(succeeded, "{stderr}");

@@ -91,11 +91,7 @@ fn run(session: &mut microtome::script::Session, name: &str, code: &str) {
 
 /// What Python says of a script that runs in a folder.
 fn said(python: &Path, folder: &Path) -> String {
-    let output = Command::new(python).args(["-c", PYTHON]).current_dir(folder).output();
-    let output = output.unwrap_or_else(|error| panic!("MICROTOME_PYTHON={}: {error}", python.display()));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8_lossy(&output.stdout).trim().into()
+    support::printed(Command::new(python).args(["-c", PYTHON]).current_dir(folder)).trim().into()
 }
 
 #[test]
@@ -103,8 +99,7 @@ fn pandas_and_polars_read_our_tables_and_we_theirs() {
     let has = "a Python that has pandas, polars and pyarrow";
     let Some(python) = support::client("MICROTOME_PYTHON", has, |_| true) else { return };
     support::on_large_stack(move || {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (folder, mut session) = support::alone();
         run(&mut session, "written", WRITTEN);
         assert_eq!(said(&python, &folder.path().join("out")), "read");
         run(&mut session, "again", AGAIN);

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::explorer::answers::{Question, answer};
 use microtome::explorer::{Explorer, ExplorerInputs};
@@ -138,7 +137,7 @@ fn the_saved_script_of_a_task_is_what_the_explorer_saves() {
             panic!("{}", e.message);
         }
         let task = Task::default();
-        let files = Files::new(Access::new(&place.join("out"), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(&place.join("out")).unwrap();
         let plan = ExplorerInputs {
             model: "tiny".into(),
             dictionaries: vec!["explored/dictionary".into()],

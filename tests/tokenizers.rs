@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use kit::fixture;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Error, Task};
 use microtome::checkpoint::formats::gguf;
@@ -283,7 +282,7 @@ fn folder(content: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, Files) {
     for (name, bytes) in content {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
-    let files = Files::new(Access::new(&folder.path().join("out"), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&folder.path().join("out")).unwrap();
     (folder, files)
 }
 
@@ -403,15 +402,6 @@ proptest! {
     }
 }
 
-/// Interrupts a task after a moment.
-fn in_a_moment(task: &Task) {
-    let flag = task.flag().clone();
-    std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        flag.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-}
-
 #[test]
 fn steps_that_multiply_and_tables_that_fill_the_memory_are_refused() {
     let refused = |change: &dyn Fn(&mut Value)| {
@@ -467,10 +457,10 @@ fn whatever_a_file_makes_of_a_text_an_interruption_is_heard() {
         let tokenizer = json(&file).unwrap();
         let text = "a".repeat(1 << 15);
         let task = Task::default();
-        in_a_moment(&task);
+        kit::raise_after(task.flag(), 50);
         assert_eq!(tokenizer.encode(&text, Some(false), &task).err(), Some(Error::interrupted()));
         let task = Task::default();
-        in_a_moment(&task);
+        kit::raise_after(task.flag(), 50);
         assert_eq!(tokenizer.token(&text, &task).err(), Some(Error::interrupted()));
     }
     let refused = json(&unigram(3000)).unwrap_err().message;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::support::client;
+use crate::support::{client, ended, microtome, printed};
 
 /// A training with evaluations, a fit, a sweep of two members and a descent, and the histories of all.
 const SCRIPT: &str = r#"
@@ -53,17 +53,14 @@ impl TrackedFolder {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-        command.current_dir(self.path()).env("XDG_CONFIG_HOME", self.path()).env("MICROTOME_CACHE", "").args(words);
-        command.stdin(Stdio::null());
+        let mut command = microtome(self.path());
+        command.args(words);
         command
     }
 
     /// Exit code, standard output and standard error.
-    fn run(&self, words: &[&str]) -> (Option<i32>, String, String) {
-        let Output { status, stdout, stderr } = self.command(words).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (status.code(), text(stdout), text(stderr))
+    fn run(&self, words: &[&str]) -> (i32, String, String) {
+        ended(&self.command(words).output().unwrap())
     }
 
     /// The texts of all files below a folder whose paths have these words.
@@ -92,17 +89,14 @@ fn by_programs(script: &str, folder: &Path, histories: Option<&Path>) -> Option<
     command.arg(script).arg(folder).args(histories).current_dir(folder);
     // They tell their makers nothing.
     command.env("WANDB_ERROR_REPORTING", "false").env("MLFLOW_DISABLE_TELEMETRY", "true");
-    let output = command.output().unwrap_or_else(|error| panic!("MICROTOME_TRACKERS={}: {error}", python.display()));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
-    Some(said.lines().last().unwrap_or_default().into())
+    Some(printed(&mut command).lines().last().unwrap_or_default().into())
 }
 
 #[test]
 fn trainings_fits_and_sweeps_are_read_step_by_step_by_the_programs_that_they_are_for() {
     let place = TrackedFolder::new();
     let (code, stdout, stderr) = place.run(&[&ALL[..], &["--json", "run", "x.rhai"]].concat());
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(code, 0, "{stderr}");
     let histories = place.path().join("histories.json");
     std::fs::write(&histories, stdout).unwrap();
     let names = "01-training 02-topk-k-1-8-seed-1 03-topk-k-1-8-seed-1 04-topk-k-2-8-seed-1 05-descending";
@@ -124,7 +118,7 @@ fn trainings_fits_and_sweeps_are_read_step_by_step_by_the_programs_that_they_are
 fn cells_of_a_sweep_are_runs_of_one_experiment() {
     let place = TrackedFolder::new();
     let (code, _, stderr) = place.run(&[&ALL[..], &["--quiet", "sweep", "plan.rhai", "--jobs", "2"]].concat());
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(code, 0, "{stderr}");
     let track = place.path().join("out/plan/track");
     if let Some(said) = read(&track, None) {
         let has = |k: u8| said.contains(&format!(" 01-resid_post.0-topk-k-{k}-16-seed-"));
@@ -144,12 +138,12 @@ fn what_is_tracked_changes_no_run_and_is_in_no_record() {
     let place = TrackedFolder::new();
     let [plain, tracked] = [&ALL[..0], &ALL[..]].map(|track| {
         let (code, _, stderr) = place.run(&[track, &["--quiet", "run", "x.rhai"]].concat());
-        assert_eq!(code, Some(0), "{stderr}");
+        assert_eq!(code, 0, "{stderr}");
         std::fs::read_to_string(place.path().join("out/x/run.json")).unwrap()
     });
     assert_eq!(plain, tracked);
     let (code, _, stderr) = place.run(&["--quiet", "run", "--again", "out/x/run.json"]);
-    assert!(code == Some(0) && stderr.contains("identical: 0 files written"), "{stderr}");
+    assert!(code == 0 && stderr.contains("identical: 0 files written"), "{stderr}");
     // The same run once more replaces what it wrote, but for runs of W&B, which are uploaded one by one.
     let count = |words: &str| place.texts("out/x/track", words).len();
     let before = [count("mlruns"), count("tensorboard"), count(".wandb")];
@@ -163,7 +157,7 @@ fn a_tracker_that_may_not_write_is_refused_before_the_script_runs() {
     let place = TrackedFolder::new();
     let words = ["--deny-write", "out/x/track", "--track", "mlflow", "run", "x.rhai"];
     let (code, stdout, stderr) = place.run(&words);
-    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
     assert!(stderr.contains("track") && stderr.contains("--deny-write"), "{stderr}");
     assert!(!place.path().join("out/x/track").exists());
 }

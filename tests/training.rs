@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support;
+
 /// A training with slow steps, so that it can be interrupted in the middle, and a checkpoint every other step.
 const SCRIPT: &str = r#"
 let rows = tensor::randint([24, 17], 0, 30, #{ seed: 1 });
@@ -31,9 +33,7 @@ fn place() -> tempfile::TempDir {
 }
 
 fn finish(child: Child) -> (i32, String, String) {
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    support::ended(&child.wait_with_output().unwrap())
 }
 
 #[cfg(unix)]

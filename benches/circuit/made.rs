@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::checkpoint::load;
@@ -20,7 +19,7 @@ use super::{D, FEATURES, K, LAYERS};
 /// The shape of Pythia-70M with random weights, in the folder `neox` of a place.
 pub fn model(place: &Path) -> Model {
     in_session(place, |session| eval(session, &format!("model::init({PYTHIA}, #{{ seed: 0 }}).save(\"neox\");")));
-    let files = Files::new(Access::new(place, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(place).unwrap();
     let folder = place.join("neox").display().to_string();
     Model::load(&files, &folder, &load::LoadSettings::default(), &Task::default()).unwrap()
 }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use microtome::base::Task;
-use microtome::features::ablated::{Ablation, logits};
-use microtome::features::chance::together;
+use microtome::features::ablated::{Ablation, RequestEnd, ends};
+use microtome::features::chance::together_of;
 use microtome::model::Model;
 use microtome::model::batch::Batch;
-use microtome::model::decoder::{Logits, Pass};
 use microtome::model::hooks::NoHooks;
+use microtome::model::run::PassEnd;
 use microtome::model::site::select;
 use microtome::sae::Sae;
 
@@ -44,14 +44,16 @@ fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Ve
     let of = |feature: usize| (0..texts.len()).map(move |row| Ablation { row, feature, columns: vec![LENGTH - 1] });
     let ablations: Vec<Ablation> = features.iter().flat_map(|feature| of(*feature)).collect();
     let mut without = vec![0.0; ablations.len()];
-    let mut take = |number: usize, logits: &microtome::tensor::Tensor| {
-        without[number] = together(logits, &TOKENS)?[0];
+    let mut take = |requests: &[RequestEnd], end: &PassEnd| {
+        let found = together_of(&model.decoder, end, &TOKENS, &task)?;
+        requests.iter().for_each(|request| without[request.number] = found[request.points.start]);
         Ok(())
     };
-    logits(model, sae, place, texts, &ablations, &mut take, &task).unwrap();
-    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task: &task };
-    let clean = model.decoder.forward(&Batch::new(texts.to_vec()).unwrap(), pass).unwrap().unwrap();
-    let clean: f64 = together(&clean, &TOKENS).unwrap().iter().sum();
+    ends(model, sae, place, texts, &ablations, &mut take, &task).unwrap();
+    let last: Vec<(usize, usize)> = (0..texts.len()).map(|row| (row, LENGTH - 1)).collect();
+    let batch = Batch::new(texts.to_vec()).unwrap();
+    let clean = model.decoder.end_at(&batch, &last, &mut NoHooks, None, &task).unwrap();
+    let clean: f64 = together_of(&model.decoder, &clean, &TOKENS, &task).unwrap().iter().sum();
     without.chunks(texts.len()).map(|p| (clean - p.iter().sum::<f64>()) / texts.len() as f64).collect()
 }
 

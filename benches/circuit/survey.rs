@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::load;
 use microtome::data::Text;
@@ -40,7 +39,7 @@ pub fn print(part: &str) {
 }
 
 fn model_and_text() -> (Model, Text) {
-    let files = Files::new(Access::new(&std::env::temp_dir(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&std::env::temp_dir()).unwrap();
     let model = Model::load(&files, load::INSIDE, &load::LoadSettings::default(), &Task::default()).unwrap();
     let mut session = Session::new(Env::in_memory(&anywhere()).unwrap());
     let code = format!("data::text(\"sample\", #{{ tokens: {TOKENS}, seed: 0 }})");

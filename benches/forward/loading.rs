@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::{family, load};
 use microtome::model::config::Config;
@@ -14,7 +13,7 @@ use super::common::{Rows, child, human, most_memory, shapes};
 
 /// Loads the folder, and prints the peak memory of the process, in bytes.
 pub fn load(folder: &Path) {
-    let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder).unwrap();
     let loaded = load::folder(&files, folder, &load::LoadSettings::default(), &Task::default()).unwrap();
     let most = most_memory().unwrap();
     drop(loaded);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use kernels::InstructionSet;
 use microtome::base::Task;
-use microtome::sae::fit::{Dead, ErrorNormalisation, FitResult, FitRun, OfTensor, Recipe, kinds};
+use microtome::sae::fit::{Dead, FitResult, FitRun, OfTensor, Recipe, kinds};
 use microtome::sae::{About, SparseCodes};
 use microtome::tensor::Tensor;
-use microtome::training::{Schedule, ScheduleShape};
 
 use super::common::{Rows, anywhere, in_session};
+use super::recipe::recipe;
 
 /// The activations after a layer of a model of stories, on text that it generated.
 const ACTIVATIONS: &str = r#"
@@ -40,19 +40,10 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> FitResult {
         steps,
         batch: 4096,
         lr: 1e-3,
-        schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
-        betas: [0.9, 0.999],
-        eps: 1e-8,
-        clip: Some(1.0),
-        sparsity_warmup: 0,
-        counting: ErrorNormalisation::Sum,
-        unit: true,
         dead: Dead::AuxK { k: 32, weight: 1.0 / 32.0 },
         dead_after: 100_000,
         scaled: true,
-        skip: false,
-        follows: 0.999,
-        seed,
+        ..recipe("topk", 0.5, seed)
     };
     let rows = Box::new(OfTensor::new(x, seed).unwrap());
     let task = Task::default();

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::checkpoint::described;
@@ -19,7 +18,7 @@ const ACTIVE: usize = 8;
 const BLOCK: usize = 8192;
 
 pub fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+    Files::unrecorded(folder).unwrap()
 }
 
 pub fn make(folder: &Path, rows: usize, width: usize) {

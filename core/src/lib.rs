@@ -19,7 +19,6 @@
 //! Every activation has a name. Here the residual stream after each of the six layers of the model inside the crate:
 //!
 //! ```rust,no_run
-//! use microtome_core::base::access::{Access, Rules};
 //! use microtome_core::base::files::Files;
 //! use microtome_core::base::{Error, Task};
 //! use microtome_core::checkpoint::load::LoadSettings;
@@ -29,7 +28,7 @@
 //! use microtome_core::model::site::select;
 //!
 //! let task = Task::default();
-//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let files = Files::unrecorded("out".as_ref())?;
 //! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
@@ -43,6 +42,8 @@
 //! ```
 
 pub mod base;
+
+mod common;
 
 pub mod options;
 

@@ -8,12 +8,8 @@ mod download;
 mod objects;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::base::access::Access;
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 
 pub(crate) use address::{is_here, named};
 pub use download::Download;

@@ -40,14 +40,15 @@ pub use base::instructions::{InstructionSet, arch};
 pub use base::{clock, error, memory, parallel};
 pub use linear::activation::{activate, activate_gated};
 pub use linear::columns::column_networks;
-pub use linear::packed::{PackedMatrix, Packing, linear_packed};
+pub use linear::packed::{PackedMatrix, Packing, Rounding, linear_packed};
 pub use linear::{add, linear, linear_activated};
 pub use losses::by_words::{
     ComparedRow, GoesOn, LikeliestWords, UnembeddedRows, Unembedding, UnembeddingMatrix, WORDS, compared_of,
-    divergences_of, likeliest_of, token_losses_of,
+    divergences_of, likeliest_of, token_losses_of, totals_of,
 };
 pub use losses::cross_entropy::cross_entropy;
 pub use losses::divergence::divergences;
+pub use losses::some_words::{RowWord, larger_than, logits_of_words};
 pub use losses::token_losses;
 pub use norm::{norm, norm_gradient, norm_scale, norm_with_scale};
 pub use numbers::{FlatNumbers, flat};

@@ -28,7 +28,7 @@
 //! use microtome_methods::prelude::*;
 //!
 //! let task = Task::default();
-//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let files = Files::unrecorded("out".as_ref())?;
 //! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
@@ -85,3 +85,5 @@ pub mod prelude;
 #[cfg(test)]
 #[path = "../../core/src/model/fixtures.rs"]
 mod fixtures;
+#[cfg(test)]
+mod watch;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::settings::Settings;
 use microtome::base::{Result, Task, disk};
@@ -25,7 +24,7 @@ impl Explorer {
     /// Makes the explorer of the files that the page was given.
     #[wasm_bindgen(constructor)]
     pub fn new() -> std::result::Result<Explorer, JsError> {
-        let files = Files::new(Access::new(&Settings::default().out, &Rules::default())?, false);
+        let files = Files::unrecorded(&Settings::default().out)?;
         let core = explorer::Explorer::unpacked(Path::new(FOLDER), &files, &Task::default())?;
         // The largest files are in memory now.
         disk::remove_dir_all(Path::new(FOLDER).join("model"))?;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::settings::Settings;
 use microtome::base::{Result, Task, disk};
@@ -22,7 +21,7 @@ impl LiveReport {
     /// Loads the model and the dictionaries that the page was given.
     #[wasm_bindgen(constructor)]
     pub fn new() -> std::result::Result<LiveReport, JsError> {
-        let files = Files::new(Access::new(&Settings::default().out, &Rules::default())?, false);
+        let files = Files::unrecorded(&Settings::default().out)?;
         let core = live::LiveReport::load(&files, Path::new(ROOT), &Task::default())?;
         // All that is in them is in memory now.
         disk::remove_dir_all(ROOT)?;

@@ -1,16 +1,9 @@
 //! `microtome add [LIBRARY]`: says what libraries may touch, asks, and locks them.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
 
-use clap::Args;
-
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use super::{Exit, run, tell};
-use crate::base::files::Files;
-use crate::base::{Result, Task};
-use crate::err;
+use super::prelude::*;
+use super::run;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};
 use crate::script::engine::typed_line;

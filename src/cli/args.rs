@@ -2,12 +2,11 @@
 //! same. Every other command has its arguments in its own file.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::base::settings::MOST_THREADS;
-use crate::base::{Error, Result};
+use crate::common::*;
 use crate::training::trackers::TrackerKind;
 
 /// Options that stand before the command and hold for all of them.

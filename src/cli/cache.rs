@@ -1,22 +1,17 @@
 //! `microtome cache`: lists and clears the user's cache.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 
-use super::args::CommonArguments;
-use super::{Exit, run, setup, tell};
-use crate::base::access::{Access, Rules};
+use super::prelude::*;
+use super::run;
 use crate::base::cache::{self, CachedFolder, VARIABLE, days_ago};
-use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, memory};
+use crate::base::{Cell, Table, memory};
 use crate::checkpoint::hub::{self, RepoKind};
 use crate::data::sample as texts;
-use crate::err;
 use crate::questions::endpoint::listing as exchanges;
 use crate::report::Item;
-use crate::report::visible_text::count;
 use crate::sae::cached;
 
 #[derive(Args)]
@@ -67,7 +62,7 @@ fn list(options: &CommonArguments) -> Result<Exit> {
     let cache = folder()?;
     let hub = hub::HubSettings::from_env();
     let folder = cached::folder(&cache);
-    let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
+    let files = Files::unrecorded(&options.out)?;
     let dictionaries = cached::listed(&folder, &files).into_iter();
     let dictionaries =
         table(&cached::COLUMNS, dictionaries.map(|listed| (listed.words.to_vec(), listed.lies)).collect());

@@ -1,15 +1,6 @@
 //! `microtome check FILE`: finds mistakes without running the script.
 
-use std::path::PathBuf;
-
-use clap::Args;
-
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use super::{Exit, show_failure, tell};
-use crate::base::Result;
-use crate::report::visible_text::count;
-use crate::script::Session;
+use super::prelude::*;
 
 #[derive(Args)]
 pub struct CheckArguments {

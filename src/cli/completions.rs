@@ -1,10 +1,9 @@
 //! `microtome completions SHELL`: prints a completion script for the shell.
 
-use clap::{Args, Command};
+use clap::Command;
 use clap_complete::Shell;
 
-use super::Exit;
-use crate::base::Result;
+use super::prelude::*;
 
 #[derive(Args)]
 pub struct CompletionsArguments {

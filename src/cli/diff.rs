@@ -1,13 +1,8 @@
 //! `microtome diff A/run.json B/run.json`: shows the differences of two recorded runs.
 
-use std::path::PathBuf;
-
-use clap::Args;
-
-use super::args::CommonArguments;
+use super::prelude::*;
 use super::run::to_stdout;
-use super::{Exit, replay, tell, tell_error};
-use crate::base::Result;
+use super::{replay, tell_error};
 use crate::report::json;
 use crate::script::session::differences;
 

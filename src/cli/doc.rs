@@ -1,16 +1,9 @@
 //! `microtome doc [WORDS]`: the reference and the guide in the terminal, as pages, as a site, and as definition files.
 
-use std::path::PathBuf;
-use std::path::{Component, Path};
+use std::path::Component;
 
-use clap::Args;
-
-use super::Exit;
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use crate::base::Result;
+use super::prelude::*;
 use crate::report::page_engine::PageEngine;
-use crate::script::Session;
 use crate::script::docs::reference;
 use crate::script::docs::site;
 use crate::script::docs::text;

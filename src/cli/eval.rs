@@ -1,10 +1,7 @@
 //! `microtome -e CODE`: evaluates it and prints the value.
 
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use super::{Exit, run};
-use crate::base::Result;
-use crate::script::Session;
+use super::prelude::*;
+use super::run;
 
 pub fn run(options: &CommonArguments, code: &str) -> Result<Exit> {
     let mut session = Session::new(setup::env(options, SessionNeeds::default())?);

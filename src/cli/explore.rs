@@ -1,16 +1,10 @@
 //! `microtome explore`: a page for the browser on which a person looks at features while typing, served on this machine or exported
 //! as a folder.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-use super::Exit;
-use super::args::{CommonArguments, ExploreArguments};
-use super::setup::{self, SessionNeeds};
-use crate::base::files::{self, Files};
-use crate::base::{Kind, Result};
+use super::args::ExploreArguments;
+use super::prelude::*;
+use crate::base::{Kind, files};
 use crate::checkpoint::load::INSIDE;
-use crate::err;
 use crate::explorer::export::{ExportedFile, export};
 use crate::explorer::{Explorer, ExplorerInputs, serve};
 use crate::model::reading::fitted::FittedLens;
@@ -24,7 +18,7 @@ pub fn run(options: &CommonArguments, explore: &ExploreArguments) -> Result<Exit
     let mut options = options.clone();
     options.allow_write.extend(explore.export.clone());
     let env = setup::env(&options, SessionNeeds::default())?;
-    let engine = explore.export.as_ref().map(|_| PageEngine::find()).transpose()?;
+    let engine = explore.export.as_ref().map(|_| PageEngine::find_for_answers()).transpose()?;
     let saved = explore.run.as_deref().map(|folder| saved(&env.files, folder)).transpose()?.unwrap_or_default();
     let dictionaries = [explore.dictionary.clone(), saved.dictionaries].concat();
     if let (Some(run), []) = (&explore.run, dictionaries.as_slice()) {

@@ -1,19 +1,7 @@
 //! `microtome fmt FILE..`: formats scripts and the code of notebooks in place, or says with `--check` what would change.
 
-use std::path::{Path, PathBuf};
-
-use clap::Args;
-
-use super::args::CommonArguments;
+use super::prelude::*;
 use super::run::{STDIN, standard_input, to_stdout};
-use super::setup::{self, SessionNeeds};
-use super::{Exit, show_failure, tell};
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::{Error, Result};
-use crate::err;
-use crate::report::visible_text::count;
-use crate::script::Session;
 use crate::script::engine::failure::Failure;
 use crate::script::session::{line_changes, notebook};
 
@@ -115,7 +103,7 @@ fn save(path: &Path, text: &str) -> Result<()> {
     let place = crate::base::access::resolve(path)?;
     let folder = place.parent().unwrap_or(Path::new("/"));
     let mode = std::fs::metadata(&place).map_err(|e| Error::io("read", path, &e))?.permissions();
-    let files = Files::new(Access::new(folder, &Rules::default())?, false);
+    let files = Files::unrecorded(folder)?;
     let place = files.save_whole(&place, text)?;
     std::fs::set_permissions(&place, mode).map_err(|e| Error::io("write", path, &e))
 }

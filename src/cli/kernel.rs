@@ -1,17 +1,11 @@
 //! `microtome kernel install` and `microtome kernel run`: the kernel of Jupyter, and the file by which Jupyter knows it.
 
-use std::path::Path;
-
-use super::Exit;
-use super::args::{CommonArguments, InstallArguments, KernelAction, KernelArguments};
+use super::args::{InstallArguments, KernelAction, KernelArguments};
+use super::prelude::*;
 use super::run::to_stdout;
-use super::setup::{self, Front, SessionNeeds};
-use crate::base::Result;
-use crate::base::files::Files;
-use crate::err;
+use super::setup::Front;
 use crate::jupyter::{Connection, Kernel, KernelPlace, install};
 use crate::repl::Repl;
-use crate::script::Session;
 
 pub fn run(options: &CommonArguments, kernel: &KernelArguments) -> Result<Exit> {
     match &kernel.action {

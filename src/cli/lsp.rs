@@ -1,11 +1,7 @@
 //! `microtome lsp`: the server of the Language Server Protocol.
 
-use super::Exit;
-use super::args::CommonArguments;
-use super::setup;
-use crate::base::files::Files;
+use super::prelude::*;
 use crate::base::settings::Settings;
-use crate::base::{Result, Task};
 use crate::lsp::{Ending, serve};
 use crate::report::terminal::Screen;
 use crate::script::engine::console::Console;

@@ -1,19 +1,14 @@
 //! `microtome mcp`: the server of the Model Context Protocol, and the files by which clients know it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::Exit;
-use super::args::{CALL_SECONDS, CommonArguments, McpArguments, McpClient};
+use super::args::{CALL_SECONDS, McpArguments, McpClient};
+use super::prelude::*;
 use super::run::to_stdout;
-use super::setup;
 use crate::base::access::Access;
-use crate::base::files::Files;
 use crate::base::settings::Settings;
 use crate::base::task::Silent;
-use crate::base::{Error, Kind, Result, Task, memory};
-use crate::err;
+use crate::base::{Kind, memory};
 #[cfg(feature = "explorer")]
 use crate::mcp::{Addresses, serve_http};
 use crate::mcp::{Client, FrontEnd, Limits, Server, install, serve};

@@ -22,6 +22,7 @@ mod lsp;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod new;
+mod prelude;
 mod progress;
 mod progress_log;
 mod publish;
@@ -36,13 +37,13 @@ mod skill;
 mod sweep;
 mod test;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ContextKind;
 use clap::{CommandFactory, Parser};
 
-use crate::base::{Error, Kind};
+use crate::base::Kind;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::engine::console::to_stderr;
 use crate::script::engine::drawing;

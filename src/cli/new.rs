@@ -1,12 +1,8 @@
 //! `microtome new lib NAME`: a folder with a library whose tests pass at once.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use super::args::CommonArguments;
-use super::{Exit, setup, tell};
-use crate::base::Result;
-use crate::base::files::Files;
-use crate::err;
+use super::prelude::*;
 use crate::script::library::{manifest, skeleton};
 
 #[derive(Args)]

@@ -1,13 +1,13 @@
 //! Progress bars on a terminal: progress, speed, time left.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::base::task::{Bar, Progress, human, time_left};
+use crate::common::*;
 use crate::report::number::{digits, fixed};
 use crate::report::visible_text::visible;
 use crate::script::engine::console::to_stderr;

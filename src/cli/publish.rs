@@ -1,16 +1,8 @@
 //! `microtome publish LIBRARY --index DIR`: puts a library into an index, once its tests have passed, or withdraws a
 //! version.
 
-use std::path::{Path, PathBuf};
-
-use clap::Args;
-
-use super::args::CommonArguments;
+use super::prelude::*;
 use super::test::{self, TestArguments};
-use super::{Exit, setup, tell};
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task};
-use crate::err;
 use crate::script::library::index::Entry;
 use crate::script::library::manifest;
 use crate::script::library::publishing::{self, IndexFolder};

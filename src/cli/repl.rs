@@ -2,13 +2,8 @@
 
 use std::io::IsTerminal;
 
-use super::Exit;
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use crate::base::Result;
-use crate::err;
+use super::prelude::*;
 use crate::repl::{Ending, Repl};
-use crate::script::Session;
 
 pub fn run(options: &CommonArguments) -> Result<Exit> {
     if options.json {

@@ -1,18 +1,9 @@
 //! `microtome run --again run.json`: repeats a recorded run in a separate folder, from the texts of its record and with no
 //! dictionary from the cache, and compares all bytes. What the texts are by now is said, too, since they are not run.
 
-use std::path::Path;
-
-use super::args::CommonArguments;
+use super::prelude::*;
 use super::run::STDIN;
-use super::setup::{self, SessionNeeds};
-use super::{Exit, show_failure};
-use crate::base::files::Files;
 use crate::base::settings::MOST_THREADS;
-use crate::base::{Error, Result};
-use crate::err;
-use crate::report::visible_text::count;
-use crate::script::Session;
 use crate::script::session::differences::{self, Difference};
 use crate::script::session::record::{self, Record};
 

@@ -1,19 +1,12 @@
 //! `microtome run FILE`: runs a script or the code of a notebook, and records what it read, wrote and printed.
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
 
-use clap::Args;
-
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use super::{Exit, show_failure, tell};
+use super::prelude::*;
+use crate::base::Kind;
 use crate::base::files::utf8;
 use crate::base::memory::human;
-use crate::base::{Error, Kind, Result};
 use crate::data::table;
-use crate::err;
-use crate::script::Session;
 use crate::script::engine::console::for_stdout;
 use crate::script::engine::env::Arguments;
 use crate::script::engine::failure::Failure;

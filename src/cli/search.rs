@@ -1,14 +1,9 @@
 //! `microtome search WORDS`: lists the libraries of an index that have these words in their name or description.
 
-use clap::Args;
-
-use super::args::CommonArguments;
-use super::setup::{self, SessionNeeds};
-use super::{Exit, add, run, tell};
+use super::prelude::*;
+use super::{add, run};
 use crate::base::access::host_of;
-use crate::base::files::Files;
-use crate::base::{Cell, Error, Result, Table};
-use crate::err;
+use crate::base::{Cell, Table};
 use crate::report::Item;
 use crate::report::visible_text::visible;
 use crate::script::library::MANIFEST;

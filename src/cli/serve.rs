@@ -2,11 +2,9 @@
 
 use std::env::VarError;
 
-use super::Exit;
-use super::args::{CommonArguments, ServeArguments};
-use super::setup::{self, SessionNeeds};
-use crate::base::{Kind, Result};
-use crate::err;
+use super::args::ServeArguments;
+use super::prelude::*;
+use crate::base::Kind;
 use crate::serve::{ServeInputs, Served, serve};
 
 /// The environment variable with the key that requests must have, by the name that Neuronpedia's page has for it.

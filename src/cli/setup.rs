@@ -1,21 +1,18 @@
 //! Setup of a session from the words of the command line: access, device, threads, console, Ctrl-C.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::CommonArguments;
 use super::progress::ProgressBars;
 use super::progress_log::ProgressLog;
 use crate::base::access::{Access, Rules};
-use crate::base::files::{self, Files};
+use crate::base::cache;
+use crate::base::files;
 use crate::base::settings::Settings;
 use crate::base::task::{Progress, Silent};
-use crate::base::{Result, Task, cache};
 use crate::checkpoint::hub;
-use crate::err;
+use crate::common::*;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
 use crate::script::engine::env::{Arguments, Env};

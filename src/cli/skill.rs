@@ -1,11 +1,7 @@
 //! `microtome skill`: what an agent is to know that works with this program.
 
-use super::Exit;
-use super::args::CommonArguments;
+use super::prelude::*;
 use super::run::to_stdout;
-use super::setup::{self, SessionNeeds};
-use crate::base::Result;
-use crate::script::Session;
 use crate::script::docs::skill;
 
 pub fn run(options: &CommonArguments) -> Result<Exit> {

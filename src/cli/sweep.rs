@@ -2,16 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
-use super::args::{CommonArguments, SweepAction, SweepArguments as Arguments, SweepEngine};
-use super::setup::{self, SessionNeeds};
-use super::{Exit, run, show_failure, tell};
-use crate::base::{Error, Kind, Result, Task};
-use crate::err;
+use super::args::{SweepAction, SweepArguments as Arguments, SweepEngine};
+use super::prelude::*;
+use super::run;
+use crate::base::Kind;
 use crate::report::Item;
-use crate::script::Session;
 use crate::script::engine::env::Env;
 use crate::script::engine::value::{NumberLayout, json_text};
 use crate::sweep::slurm::{self, Resources, Slurm};

@@ -1,21 +1,13 @@
 //! `microtome test [DIR]`: runs the tests of scripts and libraries, several at a time.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
-use super::args::CommonArguments;
+use super::prelude::*;
+use super::run;
 use super::setup::TestSettings;
-use super::{Exit, run, tell};
 use crate::base::settings::MOST_THREADS;
-use crate::base::{Error, Result};
-use crate::err;
-use crate::report::visible_text::count;
-use crate::script::Session;
 use crate::script::engine::thread::with_large_stack;
 use crate::script::session::suite::{self, TestCase, TestOutcome, Verdict};
 

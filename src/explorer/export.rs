@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf, absolute};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
+use super::answers::Question;
 use super::page;
 use super::parcel::{FOLDER, PackedPaths};
+use super::reply;
 use super::state::Explorer;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::err;
@@ -25,6 +28,9 @@ const LIST: &str = "explorer-files.txt";
 const INDEX: &str = "index.html";
 const ENGINE: &str = "engine-data.js";
 const GLUE_FILE: &str = "page/microtome.js";
+
+/// The file of a first question with its answer.
+const FIRST: &str = "first.json";
 
 /// Bytes of packed data in one script, about: hosts of files take 100 MB, and browsers texts of half a gigabyte.
 const PIECE: usize = 48 << 20;
@@ -52,10 +58,14 @@ pub fn export(
     check_size(bytes(explorer)?)?;
     let mut folder = ExportFolder::open(folder, files)?;
     let own = tempfile::tempdir().map_err(|e| err!(File, "cannot make a temporary folder: {e}"))?;
-    let scratch = Files::new(Access::new(own.path(), &Rules::default())?, false).heeding(task);
+    let scratch = Files::unrecorded(own.path())?.heeding(task);
     let mut scripts = DataScripts::new(PIECE);
     let mut loaded = vec![ENGINE.to_string()];
-    let PackedPaths { model, dictionaries } = explorer.pack(&scratch, own.path(), task)?;
+    let PackedPaths { mut model, dictionaries } = explorer.pack(&scratch, own.path(), task)?;
+    if let Some(first) = first(explorer) {
+        scratch.save_whole(&own.path().join(FIRST), first.to_string())?;
+        model.push(FIRST.into());
+    }
     folder.save(ENGINE, engine.script())?;
     let of_model = model.iter().map(|path| ("model", path));
     for (stem, path) in of_model.chain(dictionaries.iter().map(|path| ("dictionaries", path))) {
@@ -81,6 +91,16 @@ pub fn export(
     // The page itself comes last: one that was there before goes with its own scripts as long as it can.
     folder.save(INDEX, page::exported(&loaded))?;
     folder.finish()
+}
+
+/// Returns a first question with the answer of the program, with which the page compares its own; None where the model cannot read the
+/// text of it.
+fn first(explorer: &Explorer) -> Option<Value> {
+    let question = json!({ "text": explorer.start()["examples"][0], "dictionary": 0, "top": 8 });
+    let silent: reply::Carrier = Arc::new(|_: &Value| {});
+    let asked = Question::parse("read", question.clone()).ok()?;
+    let answer = reply::answer(explorer, asked, &silent, &Arc::default()).ok()?;
+    Some(json!({ "question": question, "answer": answer }))
 }
 
 /// Returns about how many bytes the model, the dictionaries and the lenses take.
@@ -221,16 +241,12 @@ mod tests {
     use super::*;
     use crate::explorer::samples::of_one;
 
-    fn files(folder: &Path) -> Files {
-        Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-    }
-
     fn engine() -> PageEngine {
         PageEngine { module: vec![1], worker: vec![2] }
     }
 
     fn exported(folder: &Path) -> Result<Vec<ExportedFile>> {
-        export(&of_one(), &engine(), &folder.join("site"), &files(folder), &Task::default())
+        export(&of_one(), &engine(), &folder.join("site"), &Files::unrecorded(folder).unwrap(), &Task::default())
     }
 
     #[test]

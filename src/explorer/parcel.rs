@@ -261,7 +261,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::base::access::{Access, Rules};
     use crate::explorer::answers::Question;
     use crate::explorer::reply;
     use crate::explorer::samples::explorer;
@@ -275,7 +274,7 @@ mod tests {
     #[test]
     fn an_explorer_that_was_packed_gives_the_same_answers() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         let task = Task::default();
         let table = Table::new(
             "words",

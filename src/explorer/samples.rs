@@ -1,7 +1,6 @@
 //! Small explorers for tests.
 
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::data::Text;
 use crate::data::text::TextOptions;
@@ -36,7 +35,7 @@ fn of(sites: &[&str], text: Text) -> Explorer {
     };
     let saes = sites.iter().zip(1..).map(|(site, seed)| (format!("{site}.safetensors"), dictionary(site, seed)));
     let folder = tempfile::tempdir().unwrap().keep();
-    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&folder).unwrap();
     let model = model();
     let options = JacobianLensOptions { skip_first: 0, ..JacobianLensOptions::default() };
     let lens = fit_jacobian(&model.decoder, &[vec![3, 1, 4, 1, 5]], &options, &Task::default()).unwrap();

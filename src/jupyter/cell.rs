@@ -1,15 +1,15 @@
 //! The cell that runs: what it prints, shows and asks goes to the clients as its own.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rhai::Dynamic;
 use serde_json::{Map, Value, json};
 
 use super::transport::{Outlet, Request};
-use crate::base::{Result, Task, locked};
-use crate::err;
+use crate::base::locked;
+use crate::common::*;
 use crate::report::visible_text::harmless;
 use crate::script::engine::console::Notebook;
 use crate::script::report::mime;

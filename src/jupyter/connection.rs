@@ -1,14 +1,14 @@
 //! The connection file, by which the program that starts a kernel says where its sockets are to be.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::zmtp::Stream;
-use crate::base::{Result, json};
+use crate::bail;
+use crate::base::json;
+use crate::common::*;
 use crate::net::{self, Listener};
-use crate::{bail, err};
 
 /// The sockets of a kernel, and the key of its messages.
 #[derive(Debug, Clone, Deserialize)]

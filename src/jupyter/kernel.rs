@@ -1,8 +1,7 @@
 //! The kernel: requests one after the other, answered by the session of a prompt.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -14,9 +13,8 @@ use super::connection::Connection;
 use super::progress::CellStages;
 use super::requests::{self, refusal};
 use super::transport::{Outlet, Request, Transport, Work};
-use crate::base::Result;
 use crate::base::task::Progress;
-use crate::err;
+use crate::common::*;
 use crate::repl::stages::StageProgress;
 use crate::repl::{LineFailure, PromptFlow, Repl};
 use crate::report::terminal::codes::obeyed;

@@ -1,14 +1,10 @@
 //! The file by which Jupyter knows this kernel.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 
 /// The folder of the kernel among those of others, and its name.
 const NAME: &str = "microtome";
@@ -75,7 +71,7 @@ pub fn install(place: &KernelPlace, program: &Path, words: &[OsString]) -> Resul
     });
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("make", &folder, &e))?;
     // The user has named the place, as far as it is not Jupyter's own.
-    let files = Files::new(Access::new(&folder, &Rules::default())?, false);
+    let files = Files::unrecorded(&folder)?;
     files.save_whole(&folder.join("kernel.json"), format!("{content:#}\n"))?;
     Ok(folder)
 }

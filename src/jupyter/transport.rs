@@ -1,7 +1,7 @@
 //! The thread of the sockets: it reads requests, answers what cannot wait for a running cell, and sends what others say.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc as std_mpsc};
+use std::sync::{Mutex, MutexGuard, mpsc as std_mpsc};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -11,8 +11,8 @@ use super::connection::{Connection, OpenPort};
 use super::message::{Message, Signer};
 use super::requests;
 use super::zmtp::{Frames, Peer, Receiver, Socket, SocketKind};
-use crate::base::{Result, files, locked};
-use crate::err;
+use crate::base::{files, locked};
+use crate::common::*;
 use crate::net;
 use crate::script::engine::console::to_stderr;
 

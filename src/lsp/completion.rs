@@ -1,8 +1,5 @@
 //! Candidates for the text at the cursor: what the prompt completes, for a script that does not run.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
 use lsp_types::{CompletionItem, CompletionItemKind, TextEdit};
 
 use super::markdown;
@@ -10,7 +7,7 @@ use super::mending::place_of_import;
 use super::scene::Scene;
 use super::scopes::DefinitionKind;
 use super::view::View;
-use crate::base::Result;
+use crate::common::*;
 use crate::repl::choices;
 use crate::repl::cursor::{CompletionSpot, CursorText};
 use crate::repl::known_variables::{KnownVariables, ValueShape};
@@ -256,7 +253,7 @@ mod tests {
     use lsp_types::CompletionTextEdit;
 
     use super::*;
-    use crate::base::{Error, Kind};
+    use crate::base::Kind;
     use crate::lsp::view::tests::{look, look_in};
 
     /// Returns the candidates at `¦`, by what they write.

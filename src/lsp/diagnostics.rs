@@ -134,10 +134,9 @@ mod tests {
 
     use super::*;
     use crate::lsp::documents::Documents;
-    use crate::script::engine::env::Env;
 
     fn found(text: &str) -> Vec<(Range, String)> {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
         let mut documents = Documents::default();
         documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, text.into()));

@@ -1,8 +1,6 @@
 //! The texts that are open in the editor, as they are there and not as they are on disk.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use lsp_types::{TextDocumentContentChangeEvent, TextDocumentItem, Uri};
@@ -10,6 +8,7 @@ use lsp_types::{TextDocumentContentChangeEvent, TextDocumentItem, Uri};
 use super::positions::Lines;
 use super::scopes::Scopes;
 use super::uris;
+use crate::common::*;
 
 /// An open text.
 pub struct Document {

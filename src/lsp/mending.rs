@@ -128,16 +128,13 @@ fn renamed(scopes: &Scopes, at: &Range<usize>, wrong: &str, name: &str) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::script::Session;
     use crate::script::engine::drawing;
-    use crate::script::engine::env::Env;
 
     /// Returns the text that each change to its first mistake leaves.
     fn mended(text: &str) -> Vec<String> {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let failures = session.check("a.rhai", text);
         let failure = failures.first().unwrap();
         let at = drawing::covered(failure, session.sources()).unwrap();

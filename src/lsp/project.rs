@@ -1,8 +1,6 @@
 //! Texts of the project around an open one: those that are open, as they are in the editor, and the scripts below its
 //! root. These are read within limits, and only where the rules of access let them be read.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use lsp_types::Uri;
@@ -11,9 +9,10 @@ use super::diagnostics::MOST_BYTES;
 use super::documents::{Document, Documents};
 use super::scopes::Scopes;
 use super::{uris, view};
+use crate::base::Kind;
 use crate::base::access::resolve;
 use crate::base::memory::human;
-use crate::base::{Error, Kind, Result};
+use crate::common::*;
 use crate::script::Session;
 use crate::script::library::project;
 
@@ -253,9 +252,7 @@ mod tests {
     use lsp_types::TextDocumentItem;
 
     use super::*;
-    use crate::base::Task;
     use crate::base::access::{Access, Rules};
-    use crate::base::files::Files;
     use crate::base::settings::Settings;
     use crate::report::terminal::Screen;
     use crate::script::engine::console::Console;
@@ -264,8 +261,7 @@ mod tests {
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
+        kit::write(&path, text);
         path
     }
 

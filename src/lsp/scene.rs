@@ -2,13 +2,12 @@
 //! return, the values of the few calls whose value is inside the program, and the configs of models that files state.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::scopes::{Definition, DefinitionKind, Scopes};
 use crate::checkpoint::load::{INSIDE, LoadSettings, stated_config, stating_file};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::text::SourceOptions;
 use crate::model::config::Config;
@@ -203,7 +202,7 @@ mod tests {
 
     #[test]
     fn types_follow_from_what_calls_return() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let text = "let t = tensor::zeros([2, 3]);\nlet s = t.sum(0);\nlet n = 3;\nlet m = #{ a: 1 };\nlet v = 1;\n\
                     v = \"x\";\nfn f(t) { let u = t; }\nlet w = n + 1;";
         let scopes = Scopes::new(text);
@@ -218,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_model_inside_is_known_by_its_values() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let text = "let m = model::load(\"tiny\"); let t = data::text(\"grammar\", #{ seed: 1 });";
         let scopes = Scopes::new(text);
         let stand_ins = StandIns::default();
@@ -230,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_model_in_files_is_known_by_its_config() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let folder = kit::fixture("models");
         let stand_ins = StandIns::default();
         let layers = |text: &str| {

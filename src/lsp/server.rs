@@ -1,7 +1,6 @@
 //! The server: it takes one message after the other, answers requests from the texts as they are in the editor, and
 //! checks a text once no message is waiting, so that of several changes the last one is checked.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::TryRecvError;
 
@@ -22,7 +21,8 @@ use super::scene::StandIns;
 use super::transport::{self, CANCEL, Cancelled, Received};
 use super::view::View;
 use super::{calls, completion, hover, navigation, shapes};
-use crate::base::{Error, Kind, Result};
+use crate::base::Kind;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::engine::console::to_stderr;
 use crate::script::engine::env::Env;
@@ -442,8 +442,6 @@ fn complain(method: &str, refusal: &Refusal) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

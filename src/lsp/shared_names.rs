@@ -1,9 +1,6 @@
 //! Names that a script has for those who import it: its functions, what it exports, and what it imports at its top.
 //! Others write them behind the name of their import, and what that means is told as where the script runs.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-
 use lsp_types::{Location, TextEdit, Uri};
 
 use super::diagnostics::MOST_BYTES;
@@ -11,8 +8,7 @@ use super::positions::Lines;
 use super::project::{Project, ProjectText, place_of};
 use super::scopes::{DefinitionKind, Scopes};
 use super::view::View;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::docs::stdlib::PREFIX;
 use crate::script::library::project::cleaned;

@@ -1,18 +1,17 @@
 //! Messages on standard input and output: a header with the length, and JSON.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, Read, Write};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
 
 use lsp_server::{ErrorCode, Message, Notification, RequestId};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::json;
+use crate::base::locked;
 use crate::base::memory::human;
-use crate::base::{Error, Result, locked};
-use crate::err;
+use crate::common::*;
 
 /// Largest number of bytes of a message, and of a line of its header.
 const MOST: u64 = 64 << 20;

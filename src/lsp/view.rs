@@ -1,6 +1,6 @@
 //! An open text as the answers of the server look at it: with its lines, its definitions, and what it imports.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Component;
 use std::rc::Rc;
 
 use lsp_types::Range;
@@ -9,8 +9,7 @@ use super::documents::Document;
 use super::positions::Lines;
 use super::scene::{Scene, StandIns};
 use super::scopes::Scopes;
-use crate::base::Result;
-use crate::base::files::Files;
+use crate::common::*;
 use crate::repl::cursor::Callee;
 use crate::repl::signature;
 use crate::script::Session;
@@ -141,14 +140,12 @@ fn kept(session: &Session, folder: &Path, place: &Path, text: &str) -> Result<()
 
 #[cfg(test)]
 pub mod tests {
-    use std::path::Path;
     use std::str::FromStr;
 
     use lsp_types::{TextDocumentItem, Uri};
 
     use super::*;
     use crate::lsp::documents::Documents;
-    use crate::script::engine::env::Env;
 
     /// Looks at an open text at the byte that `¦` marks, or at its end.
     pub fn look<T>(marked: &str, look: impl FnOnce(&View, usize) -> T) -> T {
@@ -158,7 +155,7 @@ pub mod tests {
     /// Looks at an open text of a folder.
     pub fn look_in<T>(folder: &Path, marked: &str, look: impl FnOnce(&View, usize) -> T) -> T {
         let byte = marked.find('¦').unwrap_or(marked.len());
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let uri = Uri::from_str(&format!("file://{}/a.rhai", folder.display())).unwrap();
         let mut documents = Documents::default();
         documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, marked.replace('¦', "")));

@@ -1,7 +1,5 @@
 //! A request while it is answered: how long it may take, what is told meanwhile, and how it is stopped.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
@@ -11,7 +9,8 @@ use super::front::Limits;
 use super::session_state::StopReason;
 use super::session_thread::Ticket;
 use super::sessions::Sessions;
-use crate::base::{Result, memory};
+use crate::base::memory;
+use crate::common::*;
 
 /// Time between two looks at a call that runs.
 const GLANCE: Duration = Duration::from_millis(50);

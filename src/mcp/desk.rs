@@ -1,9 +1,6 @@
 //! The end of a session on its thread: the session of a prompt, with its script and record in the output folder.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -12,8 +9,7 @@ use super::front::{EnvMaker, FrontEnd};
 use super::output::{Collector, Output, ProgressWords};
 use super::results::CallResult;
 use super::session_state::{SessionLook, SessionState};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::repl::commands::inspect::brief;
 use crate::repl::stages::StageProgress;
 use crate::repl::{LineFailure, Repl};

@@ -1,12 +1,10 @@
 //! The seam between sessions and the program that makes them: their environments, and the limits of calls.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::base::Result;
 use crate::base::task::Progress;
+use crate::common::*;
 use crate::script::engine::console::Console;
 use crate::script::engine::env::Env;
 

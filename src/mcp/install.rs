@@ -1,15 +1,12 @@
 //! The files by which clients know this server, in the folder that they are opened in.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::{Result, json as read_json};
-use crate::err;
+use crate::base::json as read_json;
+use crate::common::*;
 
 /// The name of the server among those of others.
 const NAME: &str = "microtome";
@@ -57,7 +54,7 @@ pub fn install(client: Client, folder: &Path, program: &Path, words: &[OsString]
     let command = written(&program.as_os_str().to_os_string())?;
     let words: Vec<String> = words.iter().map(written).collect::<Result<_>>()?;
     let place = folder.join(client.file());
-    let files = Files::new(Access::new(folder, &Rules::default())?, false);
+    let files = Files::unrecorded(folder)?;
     let before = files.script_if_there(&place)?;
     let after = match client {
         Client::Codex => toml(before.as_deref().unwrap_or_default(), &command, &words),

@@ -149,15 +149,12 @@ fn with_arguments(proposal: &Proposal, arguments: &JsonObject) -> Result<String>
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::script::Session;
-    use crate::script::engine::env::Env;
 
     #[test]
     fn scripts_of_proposals_have_no_mistakes() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let odd = "a \"quoted\" \\ text\nof ${two} lines";
         for proposal in TABLE {
             for given in [None, Some(odd)] {

@@ -1,16 +1,14 @@
 //! Resources: the guide, the reference, the glossary, experiments with their figures, records and reports of runs.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Component;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 
 use super::desk::Desk;
-use crate::base::files::Files;
 use crate::base::memory::human;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::script::docs::guide;
 use crate::script::session::record;
 

@@ -1,14 +1,12 @@
 //! The results of a session by their numbers, and pages of what is long.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::output::ValueData;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::report::visible_text::elided;
 
 /// Number of results that are kept whatever their size, and the number of bytes up to which more are.

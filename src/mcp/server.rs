@@ -1,8 +1,5 @@
 //! The server as clients see it, whatever carries their messages.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
@@ -18,8 +15,8 @@ use super::front::{EnvMaker, Limits};
 use super::sessions::Sessions;
 use super::{prompts, resources, tools};
 use crate::base::access::Access;
-use crate::base::{Error, Kind, Result, names};
-use crate::err;
+use crate::base::{Kind, names};
+use crate::common::*;
 
 /// A server with its sessions. Clones share them, so that each connection of a transport may have one.
 #[derive(Clone)]

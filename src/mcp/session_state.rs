@@ -1,17 +1,15 @@
 //! The state of a session that others see while it works: its calls, its results, and what it has.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde_json::Value;
 
 use super::output::ProgressWords;
 use super::results::Results;
-use crate::base::{Result, locked, memory};
-use crate::err;
+use crate::base::{locked, memory};
+use crate::common::*;
 
 /// Number of jobs that wait for one session at most.
 const MOST_WAITING: usize = 2_000;

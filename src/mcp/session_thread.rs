@@ -1,6 +1,6 @@
 //! A session on a thread of its own: jobs for it wait in a line, and each can be cancelled.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -9,8 +9,7 @@ use super::desk::Desk;
 use super::front::EnvMaker;
 use super::results::Results;
 use super::session_state::{RunningCall, SessionState, StopReason};
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::script::engine::thread;
 
 /// The answer to a job, once the session has come to it.

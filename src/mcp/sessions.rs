@@ -1,8 +1,6 @@
 //! The sessions by their names, and what all of them share.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::front::EnvMaker;
@@ -10,8 +8,8 @@ use super::results::Results;
 use super::session_state::SessionState;
 use super::session_thread::SessionThread;
 use crate::base::access::Access;
-use crate::base::{Result, locked};
-use crate::err;
+use crate::base::locked;
+use crate::common::*;
 
 /// The name of the session of calls that name none.
 pub const MAIN: &str = "main";

@@ -11,9 +11,8 @@ use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Server;
-use crate::base::Result;
 use crate::base::memory::human;
-use crate::err;
+use crate::common::*;
 use crate::net;
 use crate::script::engine::console::to_stderr;
 

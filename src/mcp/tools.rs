@@ -1,7 +1,5 @@
 //! The tools: what each takes, and what it does.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
@@ -14,8 +12,9 @@ use super::reply::{Reply, run_reply};
 use super::results::{CallResult, page};
 use super::session_thread::{SessionThread, Ticket};
 use super::sessions::MAIN;
-use crate::base::{Result, memory};
-use crate::{bail, err};
+use crate::bail;
+use crate::base::memory;
+use crate::common::*;
 
 /// Arguments of the tool `run`.
 #[derive(Deserialize)]

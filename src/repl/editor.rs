@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use rustyline::completion::{self, Completer};
@@ -16,8 +15,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
 use super::{candidates, complete, highlight, history, is_unfinished, signature};
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::report::terminal::Screen;
 use crate::report::visible_text::elided;
 use crate::script::Session;

@@ -1,10 +1,8 @@
 //! Examples of pages, run in the session of their reader as their tests run them: a script up to each line that states what it comes
 //! to, lines of the prompt one by one. Places in errors are those of the whole example.
 
-use std::collections::BTreeMap;
-
 use super::{LineFailure, Repl};
-use crate::base::Result;
+use crate::common::*;
 use crate::script::docs::site::ExampleForm;
 use crate::script::session::stated_results;
 
@@ -76,14 +74,12 @@ fn is_typed(form: ExampleForm) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::path::Path;
 
     use super::*;
     use crate::script::Session;
-    use crate::script::engine::env::Env;
 
     fn repl() -> Repl {
-        Repl::new(Session::new(Env::in_memory(Path::new("out")).unwrap()), false).without_rc()
+        Repl::new(Session::for_tests(), false).without_rc()
     }
 
     /// Returns what an example echoes, what it prints, and its error as it is drawn.

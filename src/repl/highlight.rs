@@ -88,10 +88,9 @@ fn brackets(line: &str, code: &[Token], cursor: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::tests::session;
 
     fn seen(line: &str, cursor: Option<usize>) -> Vec<(String, Paint)> {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let _nothing = session.eval("<1>", "fn own(x) { x }").unwrap();
         spans(line, cursor, &session).into_iter().map(|(token, paint)| (token.of(line).to_string(), paint)).collect()
     }
@@ -122,7 +121,7 @@ mod tests {
     #[test]
     fn brackets_at_the_cursor_are_shown_in_pairs() {
         let found = |line, cursor| -> Vec<usize> {
-            let painted = spans(line, Some(cursor), &session());
+            let painted = spans(line, Some(cursor), &Session::for_tests());
             painted.into_iter().filter(|(_, p)| *p == Paint::Bracket).map(|(token, _)| token.start).collect()
         };
         assert_eq!(found("a([b])", 1), [1, 5]);
@@ -143,7 +142,7 @@ mod tests {
     #[test]
     fn painting_adds_escape_codes_only() {
         let line = "if x { f(\"é\", [1]) }";
-        let painted = painted(line, Some(5), &session());
+        let painted = painted(line, Some(5), &Session::for_tests());
         let mut plain = String::new();
         let mut rest = painted.as_str();
         while let Some(at) = rest.find('\x1b') {

@@ -44,11 +44,10 @@ fn member(text: &CursorText, dot: usize, name: &str, session: &Session) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::tests::session;
 
     #[test]
     fn names_are_found_with_their_module_or_type() {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let _nothing = session.eval("<1>", "let t = tensor::zeros([2]); let list = [1];").unwrap();
         let at = |marked: &str| {
             let cursor = marked.find('|').unwrap();

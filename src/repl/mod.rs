@@ -21,13 +21,12 @@ pub mod value_shape;
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::io::BufRead;
-use std::path::PathBuf;
 use std::rc::Rc;
 #[cfg(feature = "terminal")]
 use std::sync::atomic::Ordering;
 
-use crate::base::{self, Error, Result, Task};
-use crate::err;
+use crate::base;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};

@@ -147,11 +147,10 @@ fn call_hint(entry: &ReferenceEntry, argument: usize, as_method: bool, receiver:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::tests::session;
 
     #[test]
     fn the_signature_shows_the_parameter_at_the_cursor() {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let _nothing = session.eval("<1>", "fn mix(a, b) { a + b }\nlet list = [1];").unwrap();
         let hint = |text: &str| hint(text, &session);
         assert_eq!(hint("mix(").as_deref(), Some("mix(‹a›, b)"));
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_option_is_explained_while_its_value_is_written() {
-        let session = session();
+        let session = Session::for_tests();
         let text = "run::fetch(\"a\", #{ to: ";
         assert_eq!(hint(text, &session).as_deref(), Some("to = the last part of the address: where to write it"));
         let next = hint("run::fetch(\"a\", #{ to: \"b\", ", &session).unwrap();

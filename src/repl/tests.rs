@@ -1,16 +1,9 @@
 //! The prompt without a terminal: completion of every kind, questions, commands, saving.
 
-use std::path::Path;
-
 use super::complete::complete;
 use super::*;
 use crate::script::engine::env::Env;
 use crate::script::engine::value;
-
-/// Builds a session that prints into memory.
-pub fn session() -> Session {
-    Session::new(Env::in_memory(Path::new("out")).unwrap())
-}
 
 fn repl_below(out: &Path) -> Repl {
     // Whatever the one who runs the tests begins sessions with must not matter.
@@ -44,7 +37,7 @@ fn shown(session: &Session, line: &str) -> Vec<String> {
 }
 
 fn furnished() -> Session {
-    let mut session = session();
+    let mut session = Session::for_tests();
     let text = "let weights = #{ \"blocks.0\": 1, bias: #{ inner: 2 } };\nlet words = [\"a\"];\nlet t = tensor::zeros([2, 3]);\n/// Mixes.\nfn mix(first, second) { first + second }";
     let _nothing = session.eval("<1>", text).unwrap();
     session
@@ -135,7 +128,7 @@ fn strings_complete_to_files_and_to_keys() {
 
 #[test]
 fn strings_complete_to_what_an_argument_may_be() {
-    let mut session = session();
+    let mut session = Session::for_tests();
     let text = "let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }); \
                 let c = m.cache([1, 2], \"mlp_out.*\"); let g = data::text(\"grammar\"); \
                 let tab = table([#{ name: 1, grade: 2 }]); let facts = card(\"run\", #{ loss: 2 });";
@@ -212,7 +205,7 @@ fn a_line_that_failed_is_saved_as_far_as_it_ran() {
     said(&mut repl, "let c = f(a);");
     said(&mut repl, ":save session.rhai");
     let text = std::fs::read_to_string(folder.path().join("session.rhai")).unwrap() + "[a, c, l]";
-    assert_eq!(value::repr(&session().eval("session.rhai", &text).unwrap()), "[7, 8, [0, 1]]", "{text}");
+    assert_eq!(value::repr(&Session::for_tests().eval("session.rhai", &text).unwrap()), "[7, 8, [0, 1]]", "{text}");
 }
 
 #[test]
@@ -376,7 +369,7 @@ fn a_saved_session_runs() {
     assert!(saved.starts_with("saved ") && saved.ends_with("session.rhai"), "{saved}");
     let place = folder.path().join("session.rhai");
     let text = std::fs::read_to_string(&place).unwrap() + "c";
-    assert_eq!(session().eval("session.rhai", &text).unwrap().as_int(), Ok(9), "{text}");
+    assert_eq!(Session::for_tests().eval("session.rhai", &text).unwrap().as_int(), Ok(9), "{text}");
     assert!(said(&mut repl, ":out").ends_with("\n  session.rhai"));
     said(&mut repl, ":reset");
     assert_eq!(said(&mut repl, ":load session.rhai"), "");
@@ -435,7 +428,7 @@ fn a_session_of_all_kinds_of_statements_is_saved_as_it_was() {
     let saved = said(&mut repl, ":save session.rhai");
     assert!(saved.starts_with("saved ") && saved.ends_with("session.rhai"), "{saved}");
     let text = std::fs::read_to_string(folder.path().join("session.rhai")).unwrap() + "kept";
-    assert_eq!(value::repr(&session().eval("session.rhai", &text).unwrap()), kept);
+    assert_eq!(value::repr(&Session::for_tests().eval("session.rhai", &text).unwrap()), kept);
 }
 
 #[test]
@@ -469,7 +462,7 @@ fn lines_from_a_pipe_are_put_together_until_they_are_whole() {
 
 #[test]
 fn questions_and_commands_end_with_their_line_but_for_code() {
-    let session = session();
+    let session = Session::for_tests();
     assert!(!is_unfinished("?f(", &session) && !is_unfinished(":load f(", &session));
     assert!(is_unfinished(":time f(", &session) && !is_unfinished(":time 1", &session));
     assert!(is_unfinished("  let x =", &session));

@@ -233,10 +233,10 @@ fn result(entry: &ReferenceEntry, arguments: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::tests::session;
+    use crate::script::Session;
 
     fn kind(text: &str) -> Option<String> {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let _nothing = session.eval("<1>", "let m = #{ a: #{ list: [1, \"x\"] }, n: 2.5 }; let s = \"text\";").unwrap();
         let before_dot = CursorText::new(text);
         before(&before_dot, before_dot.tokens.len(), &session).map(|shape| shape.kind)

@@ -111,7 +111,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::{Access, Rules};
     use crate::base::{Card, HeatText, Table};
     use crate::report::items::MarkdownText;
 
@@ -138,7 +137,7 @@ mod tests {
     fn the_page_and_its_neighbours_are_written_and_the_same_every_time() {
         let saved = || {
             let folder = tempfile::tempdir().unwrap();
-            let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+            let files = Files::unrecorded(folder.path()).unwrap();
             let page = sample().save(&files, Path::new(""), &Task::default()).unwrap();
             let small = std::fs::read(page.with_file_name(SMALL)).unwrap();
             assert!(small.starts_with(b"\x89PNG") && small.len() <= 60_000, "{} bytes", small.len());

@@ -17,6 +17,23 @@ async function unpacked(id) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+// Returns how many numbers two answers have, and how far they are apart at most: from 1 on as a share of the number. One that only one
+// of the answers has is apart by itself.
+function apart(found, expected) {
+  if (typeof found === "number" || typeof expected === "number") {
+    return [1, Math.abs((found ?? 0) - (expected ?? 0)) / Math.max(1, Math.abs(expected ?? 0))];
+  }
+  if (expected === null || typeof expected !== "object") return [0, 0];
+  const each = Object.keys(expected).map((key) => apart(found?.[key], expected[key]));
+  return each.reduce(([count, most], [more, one]) => [count + more, Math.max(most, one)], [0, 0]);
+}
+
+// Says that of a page.
+function nearness(count, most) {
+  const far = most === 0 ? "none differs from" : `none is further than ${most.toExponential(1)} from`;
+  return `Of a first question's ${count} numbers ${far} that of the program which wrote this page; from 1 on as a share of the number.`;
+}
+
 class Microtome {
   // `files` are those of the page that the engine is given, as ids of elements by their names.
   constructor(files, width) {

@@ -1,4 +1,5 @@
-//! The engine of pages that compute, as `page/build` made it: where the program finds it, and how a page holds it.
+//! The engine of pages that compute, as `page/build` made it: where the program finds it, and how a page holds it. There are two: the
+//! whole one, and a smaller one without scripts, which answers what live reports and exported explorers ask.
 //!
 //! A page opens from a file, which may load nothing beside it but scripts. So the engine stands in the page as text, gzip in
 //! base64, in elements that a browser does not run; `page_engine.js` unpacks them.
@@ -12,7 +13,6 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Result, disk};
 use crate::err;
@@ -26,6 +26,9 @@ pub const GLUE: &str = include_str!("page_engine.js");
 /// The engine, for WebAssembly, and the script of its worker.
 const MODULE: &str = "engine_bg.wasm";
 const WORKER: &str = "worker.js";
+
+/// The folder of the smaller engine within that of the whole one.
+const ANSWERS: &str = "answers";
 
 /// The ids of their elements in a page, which [`GLUE`] looks for.
 const MODULE_ID: &str = "engine";
@@ -44,22 +47,25 @@ impl PageEngine {
     /// Finds the engine: in the folder that `MICROTOME_PAGE_ENGINE` names, or else in `page` beside the program's file, or
     /// in `../share/microtome/page` of it.
     pub fn find() -> Result<Self> {
-        let named = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let program = std::env::current_exe().ok();
-        let beside = program.as_deref().and_then(Path::parent).map(beside).into_iter().flatten();
-        Self::among(&named.into_iter().chain(beside).collect::<Vec<_>>())
+        Self::among(&folders(), &[""])
     }
 
-    /// Reads the engine from the first of these folders that has one.
-    fn among(folders: &[PathBuf]) -> Result<Self> {
-        let has_both = |folder: &&PathBuf| [MODULE, WORKER].iter().all(|name| disk::is_file(&folder.join(name)));
-        let Some(folder) = folders.iter().find(has_both) else {
+    /// Finds an engine that answers: where the engine is the smaller one, or else the whole one.
+    pub fn find_for_answers() -> Result<Self> {
+        Self::among(&folders(), &[ANSWERS, ""])
+    }
+
+    /// Reads the engine from the first of these folders that has one, in the first of these parts of it.
+    fn among(folders: &[PathBuf], parts: &[&str]) -> Result<Self> {
+        let has_both = |folder: &PathBuf| [MODULE, WORKER].iter().all(|name| disk::is_file(&folder.join(name)));
+        let mut places = folders.iter().flat_map(|folder| parts.iter().map(move |part| folder.join(part)));
+        let Some(folder) = places.find(has_both) else {
             let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
             let places = if places.is_empty() { "no folder that it could be in".into() } else { places.join(", ") };
             return Err(err!(File, "expected the engine of pages, {MODULE} and {WORKER}, found neither in {places}")
                 .hint(format!("`page/build` makes it, in target/page; name that folder in {VARIABLE}")));
         };
-        let files = Files::new(Access::new(folder, &Rules::default())?, false);
+        let files = Files::unrecorded(&folder)?;
         let read = |name: &str| packed(&files.of_program(&folder.join(name))?);
         Ok(Self { module: read(MODULE)?, worker: read(WORKER)? })
     }
@@ -82,6 +88,14 @@ impl PageEngine {
         }
         script
     }
+}
+
+/// Lists the folders that an engine may be in.
+fn folders() -> Vec<PathBuf> {
+    let named = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let program = std::env::current_exe().ok();
+    let beside = program.as_deref().and_then(Path::parent).map(beside).into_iter().flatten();
+    named.into_iter().chain(beside).collect()
 }
 
 /// Returns where an engine is that was installed with a program in this folder.
@@ -124,12 +138,12 @@ mod tests {
             std::fs::create_dir(place).unwrap();
             std::fs::write(place.join(WORKER), "onmessage = null").unwrap();
         }
-        let error = PageEngine::among(&[half.clone(), folder.path().join("none")]).unwrap_err();
+        let error = PageEngine::among(&[half.clone(), folder.path().join("none")], &[""]).unwrap_err();
         assert!(error.message.contains("half, ") && error.message.contains("none"), "{error}");
         assert!(error.hint.unwrap().contains("page/build"));
-        assert!(PageEngine::among(&[]).unwrap_err().message.ends_with("no folder that it could be in"));
+        assert!(PageEngine::among(&[], &[""]).unwrap_err().message.ends_with("no folder that it could be in"));
         std::fs::write(whole.join(MODULE), b"\0asm").unwrap();
-        let found = PageEngine::among(&[half, whole]).unwrap();
+        let found = PageEngine::among(&[half, whole.clone()], &[ANSWERS, ""]).unwrap();
         assert_eq!(unpacked(&found.module), b"\0asm");
         assert_eq!(unpacked(&found.worker), b"onmessage = null");
         let elements = found.elements();
@@ -137,6 +151,12 @@ mod tests {
         assert_eq!(STANDARD.decode(text).unwrap(), found.module);
         let script = found.script();
         assert!(script.contains("element.id = \"engine-script\"") && script.contains(text));
+        let smaller = whole.join(ANSWERS);
+        std::fs::create_dir(&smaller).unwrap();
+        std::fs::write(smaller.join(MODULE), b"\0").unwrap();
+        std::fs::write(smaller.join(WORKER), "").unwrap();
+        let found = |parts| PageEngine::among(std::slice::from_ref(&whole), parts).unwrap();
+        assert_eq!([&[""][..], &[ANSWERS, ""]].map(|parts| unpacked(&found(parts).module).len()), [4, 1]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //!
 //! A file's own definition, or an import by its name, takes precedence over a name from here.
 
-pub use std::path::Path;
+pub use std::collections::{BTreeMap, BTreeSet};
+pub use std::ops::Range;
+pub use std::path::{Path, PathBuf};
 pub use std::rc::Rc;
 pub use std::sync::Arc;
 
@@ -12,8 +14,9 @@ pub use rhai::{Array, FnPtr, Map, exported_manifest};
 pub use serde_json::{Value, json};
 
 // Results without a model, and their errors.
+pub use crate::base::files::Files;
 pub use crate::base::random::Seed;
-pub use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, Task};
+pub use crate::base::{Card, Cell, Error, Grid, HeatText, Kind, Result, Table, Task, memory, names};
 pub use crate::options::{Plain, Setting};
 pub use crate::{bail, err};
 
@@ -27,8 +30,11 @@ pub use crate::script::engine::notes::{noted, paragraphs, with_fields};
 // A call: its arguments, its options, and what it needs beside these.
 pub use crate::script::engine::callbacks::Callbacks;
 pub use crate::script::engine::env::{Env, env};
-pub use crate::script::engine::options::{options, taken, taken_both};
-pub use crate::script::engine::value::{Any, Fallible, GivenValue, Int, Num, Options, from_json, given};
+pub use crate::script::engine::options::{options, taken, taken_both, taken_three};
+pub(in crate::script) use crate::script::engine::value::handle_setting;
+pub use crate::script::engine::value::{
+    Any, Fallible, GivenValue, Int, Num, Options, described, from_json, given, plain,
+};
 
 // A result that scripts hold, and the lists in which a room declares its types and its groups of options.
 pub use crate::script::docs::option_groups::{NamedOptions, fields};

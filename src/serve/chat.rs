@@ -11,8 +11,7 @@ use super::requests::fields;
 use super::state::Served;
 use super::steer::{Outputs, SteerFields};
 use super::steering::SteerType;
-use crate::base::Task;
-use crate::err;
+use crate::common::*;
 use crate::model::chat::ChatOptions;
 use crate::training::trackers::{day, now};
 

@@ -1,8 +1,7 @@
 //! A prompt as Neuronpedia's server reads it: behind the BOS token, whether or not the prompt begins with its name.
 
 use super::state::Served;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 
 /// The tokens of a prompt, with the text of each by itself, as that server tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
@@ -17,8 +16,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
 
 use super::refusal::{Answered, Refusal, as_json};
 use super::requests::KeyCase;
-use crate::base::Error;
-use crate::err;
+use crate::common::*;
 
 /// A part of an answer.
 enum Part {

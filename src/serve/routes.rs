@@ -4,7 +4,6 @@
 //! one, and pages of other sites are refused by what their browser says of them.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
@@ -25,8 +24,7 @@ use super::room::AT_ONCE;
 use super::state::Served;
 use super::{activations, chat, directions, requests, steer, strongest};
 use crate::base::task::{Silent, spawned};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::explorer::{Hosts, body, same, sends_json};
 
 /// The header that has the key.

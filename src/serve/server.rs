@@ -1,10 +1,8 @@
 //! The endpoints behind a socket.
 
-use std::sync::Arc;
-
 use super::routes::{Door, router};
 use super::state::Served;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::explorer::{Hosts, serve_connections};
 use crate::net;
 

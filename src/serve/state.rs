@@ -1,13 +1,10 @@
 //! State of the server: a model with the names that requests may give it, and sources: dictionaries by the names that
 //! Neuronpedia gives them.
 
-use std::collections::BTreeSet;
-
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task, names};
+use crate::base::names;
 use crate::checkpoint::load::LoadSettings;
+use crate::common::*;
 use crate::data::harvest::width;
-use crate::err;
 use crate::features::feature::{check_feature, placed};
 use crate::features::logits::{writes_elsewhere, written};
 use crate::model::Model;

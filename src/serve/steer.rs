@@ -1,8 +1,5 @@
 //! Continuations of a prompt, as it is and steered, whole or as they are written.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -13,8 +10,7 @@ use super::requests::fields;
 use super::state::Served;
 use super::steering::{SteerDirection, SteerFeature, SteerMethod, SteerType, SteerVector, hooks};
 use crate::base::task::Silent;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::model::batch::Batch;
 use crate::model::generate::{Drawn, GenerateOptions};
 

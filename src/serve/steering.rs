@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::state::Served;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::site::Place;
 use crate::tensor::{DType, Device, Tensor, dtype};

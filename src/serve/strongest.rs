@@ -1,7 +1,5 @@
 //! The strongest features of a prompt: over all of its tokens, and at each of them.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -12,8 +10,8 @@ use super::reply::Frames;
 use super::requests::fields;
 use super::room;
 use super::state::{Served, Source};
-use crate::base::{Result, Task, order};
-use crate::err;
+use crate::base::order;
+use crate::common::*;
 use crate::features::contexts;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;

@@ -12,7 +12,6 @@ use super::requests::{KeyCase, object};
 use super::state::{ServeInputs, Served};
 use super::steering::{SteerDirection, SteerMethod};
 use super::{activations, chat, directions, steer, strongest};
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Kind, Task};
 use crate::features::contexts;
@@ -325,7 +324,7 @@ fn chatting(begin: &str) -> Served {
     std::fs::write(folder.path().join("tokenizer.json"), file.to_string()).unwrap();
     let config = json!({ "chat_template": template }).to_string();
     std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let tokenizer = Tokenizer::from_folder(&files, folder.path()).unwrap();
     let model = Model::new(model().decoder.clone(), tokenizer, "sample");
     let sources = vec![("1-set".into(), dictionary("resid_post.1", 2))];
@@ -479,7 +478,7 @@ fn what_does_not_fit_is_refused_before_it_is_served() {
     }
     assert!(of(vec![("9-set".into(), dictionary("resid_post.9", 1))]).is_some());
     let folder = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let load = |source: &str| {
         let sources = vec![source.into()];
         let inputs = ServeInputs { model: "tiny".into(), names: Vec::new(), sources, token_limit: Some(16) };

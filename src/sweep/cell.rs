@@ -1,16 +1,13 @@
 //! Harvests and cells that a plan stands for, each with all that decides its result, and the hash of that as its name.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::plan::{OptionValues, SweepPlan, TextPlan, canonical};
 use super::plan_sources::PlanSources;
-use crate::base::Result;
 use crate::base::files::hex;
-use crate::err;
+use crate::common::*;
 use crate::sae::fit::{AXES_OF_KINDS, TargetName};
 
 /// The program and its version: another version may fit otherwise.

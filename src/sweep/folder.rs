@@ -6,15 +6,11 @@
 //! - `state.json` in each of these: how far it is. It is replaced as a whole, and says that a task is done only after its
 //!   results have been written and synced.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 
 use super::cell::Sweep;
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task, json};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 
 const SWEEP: &str = "sweep.json";
 const STATE: &str = "state.json";

@@ -1,14 +1,13 @@
 //! Results of the cells of a sweep: a table of all, charts by site and kind, on one page.
 
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::cell::{Sweep, SweepCell};
 use super::folder::Folder;
 use super::run_task::{CellMeasures, MEASURES};
 use crate::base::counts::count;
-use crate::base::{self, Grid, Result, Table, Task, json};
-use crate::err;
+use crate::base::{self, Grid, Table, json};
+use crate::common::*;
 use crate::report::chart::Chart;
 use crate::report::items::{self, Item, MarkdownText};
 use crate::report::{Report, pareto};

@@ -1,17 +1,17 @@
 //! The engine of one machine: a process of this program for each task, some at a time. They end when this one does.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::Read;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::Launch;
 use super::cell::Sweep;
 use super::folder::{Folder, TaskState};
 use super::output::shown;
-use crate::base::{Error, Kind, Result, Task, locked};
-use crate::err;
+use crate::base::{Kind, locked};
+use crate::common::*;
 
 /// Time between two looks at the processes.
 const GLANCE: Duration = Duration::from_millis(20);

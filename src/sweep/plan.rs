@@ -1,15 +1,13 @@
 //! A plan as a person writes it: a map of what a sweep is of, with the options of `data::harvest` and `sae::sweep`
 //! under their own names.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Map, Value};
 
+use crate::base::names;
 use crate::base::settings::MOST_THREADS;
-use crate::base::{Result, names};
+use crate::common::*;
 use crate::data::store::StoreOptions;
 use crate::data::text::SourceOptions;
-use crate::err;
 use crate::options::{Field, OptionGroup, Plain};
 use crate::sae::fit::{AXES_OF_KINDS, FitOptions, FitPlan, TargetName, kinds, with_each};
 

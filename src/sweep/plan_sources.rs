@@ -4,12 +4,11 @@
 use sha2::{Digest, Sha256};
 
 use super::plan::{SweepOptions, SweepPlan, TextPlan};
-use crate::base::files::{Files, hex};
-use crate::base::{Result, Task};
+use crate::base::files::hex;
 use crate::checkpoint::load::LoadSettings;
+use crate::common::*;
 use crate::data::Text;
 use crate::data::store::ModelMark;
-use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::site::places;

@@ -1,7 +1,6 @@
 //! One task, in a process of its own: a harvest, or a cell. All engines start the same.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -10,12 +9,12 @@ use super::cell::{Harvest, HarvestSource, SweepCell, TextSource};
 use super::folder::{Folder, TaskState};
 use super::plan::{TextPlan, fit_plan};
 use super::plan_sources;
-use crate::base::files::{self, Files};
-use crate::base::{Error, Kind, Result, Table, Task};
+use crate::base::files;
+use crate::base::{Kind, Table};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::data::store::{Store, StoreOptions};
-use crate::err;
 use crate::model::Model;
 use crate::options::{OptionGroup, Plain};
 use crate::sae::fit::{FitProduct, FitResult, FitStorage, Job, Source, TargetName};

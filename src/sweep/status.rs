@@ -1,14 +1,12 @@
 //! Progress of a sweep, read from its folder by whoever asks.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::cell::{Harvest, Sweep, SweepCell};
 use super::folder::{Folder, TaskState};
 use super::slurm::{self, Slurm};
 use crate::base::counts::count;
-use crate::base::{Result, Task};
+use crate::common::*;
 
 /// State of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]

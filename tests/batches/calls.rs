@@ -452,8 +452,7 @@ fn reads_texts(entry: &ReferenceEntry) -> bool {
 #[test]
 fn every_function_that_takes_texts_is_compared_or_excused() {
     let found: BTreeSet<String> = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
+        let docs = support::docs();
         docs.entries().iter().filter(|entry| reads_texts(entry)).map(ReferenceEntry::path).collect()
     });
     let known = TRIED.iter().chain(EXCUSED).map(|(path, _)| path.to_string());
@@ -471,8 +470,7 @@ fn every_call_that_takes_texts() {
     support::on_large_stack(|| {
         let mut found = BatchFindings::default();
         for part in PARTS {
-            let folder = tempfile::tempdir().unwrap();
-            let mut session = support::session(folder.path());
+            let (_folder, mut session) = support::alone();
             let _nothing =
                 session.eval("batches", &part.begun(MODEL)).unwrap_or_else(|e| panic!("{}: {}", part.begin, e.message));
             for (group, joined, code) in part.calls {
@@ -493,8 +491,7 @@ fn calls_that_take_texts_on_every_family() {
         for family in FAMILIES {
             let load = format!("model::load({:?})", fixture(family));
             for part in PARTS.iter().filter(|part| !part.begin.contains("let m = ")) {
-                let folder = tempfile::tempdir().unwrap();
-                let mut session = support::session(folder.path());
+                let (_folder, mut session) = support::alone();
                 if let Err(failure) = session.eval("batches", &part.begun(&load)) {
                     found.refuse(family, &failure.message, part.calls.len());
                     continue;

@@ -37,59 +37,51 @@ struct Hook {
     wants: fn(Heads) -> bool,
 }
 
+const fn anywhere(kind: &'static str, code: &'static str) -> Hook {
+    Hook { kind, code, wants: |_| true }
+}
+
+/// Not at scores and patterns, which have a square for each head.
+const fn but_at_squares(kind: &'static str, code: &'static str) -> Hook {
+    Hook { kind, code, wants: |heads| heads != Heads::Square }
+}
+
 const HOOKS: &[Hook] = &[
-    Hook { kind: "zero", code: "hooks::zero(\"SITE\")", wants: |_| true },
-    Hook { kind: "scale", code: "hooks::scale(\"SITE\", -1.5)", wants: |_| true },
+    anywhere("zero", "hooks::zero(\"SITE\")"),
+    anywhere("scale", "hooks::scale(\"SITE\", -1.5)"),
     Hook {
         kind: "scale heads",
         code: "hooks::scale(\"SITE\", 3, #{ heads: [0] })",
         wants: |heads| heads != Heads::None,
     },
-    Hook { kind: "add", code: "hooks::add(\"SITE\", 0.7)", wants: |_| true },
-    Hook { kind: "add at positions", code: "hooks::add(\"SITE\", 0.7, #{ pos: [0, -1] })", wants: |_| true },
-    Hook { kind: "patch with a value", code: "hooks::patch(\"SITE\", 0.3)", wants: |_| true },
-    Hook {
-        kind: "patch from a run",
-        code: "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\"))",
-        wants: |_| true,
-    },
-    Hook {
-        kind: "patch from a run at positions",
-        code: "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\"), #{ pos: [1, 0] })",
-        wants: |_| true,
-    },
-    Hook {
-        kind: "patch with what was recorded",
-        code: "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\", #{ pos: [-1] })[\"SITE\"], #{ pos: [-1] })",
-        wants: |heads| heads != Heads::Square,
-    },
-    Hook {
-        kind: "mean",
-        code: "hooks::mean(\"SITE\", m.cache(many, \"SITE\"))",
-        wants: |heads| heads != Heads::Square,
-    },
-    Hook {
-        kind: "project out",
-        code: "hooks::project_out(\"SITE\", tensor::arange(m.cache([1], \"SITE\")[\"SITE\"].shape[-1]).to(\"f64\") + 1)",
-        wants: |heads| heads != Heads::Square,
-    },
-    Hook { kind: "edit", code: "hooks::edit(\"SITE\", |v| v * 2 + 0.1)", wants: |_| true },
-    Hook {
-        kind: "edit that mixes positions",
-        // States carry on what was added to them, so that it may not grow with them.
-        code: "hooks::edit(\"SITE\", |v| v * 0.5 + (v.max(AXIS) + v.mean(AXIS)).unsqueeze(AXIS) * 0.4)",
-        wants: |_| true,
-    },
-    Hook {
-        kind: "edit of the last position",
-        code: "hooks::edit(\"SITE\", |v, at| { let last = v[[LAST]]; v * (last.unsqueeze(AXIS) * 2 + 1) + at.lengths[0] + at.pos[1] })",
-        wants: |_| true,
-    },
-    Hook {
-        kind: "edit at positions",
-        code: "hooks::edit(\"SITE\", |v| v * 2 + v.mean(-1).unsqueeze(-1), #{ pos: [-1, 0] })",
-        wants: |_| true,
-    },
+    anywhere("add", "hooks::add(\"SITE\", 0.7)"),
+    anywhere("add at positions", "hooks::add(\"SITE\", 0.7, #{ pos: [0, -1] })"),
+    anywhere("patch with a value", "hooks::patch(\"SITE\", 0.3)"),
+    anywhere("patch from a run", "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\"))"),
+    anywhere(
+        "patch from a run at positions",
+        "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\"), #{ pos: [1, 0] })",
+    ),
+    but_at_squares(
+        "patch with what was recorded",
+        "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\", #{ pos: [-1] })[\"SITE\"], #{ pos: [-1] })",
+    ),
+    but_at_squares("mean", "hooks::mean(\"SITE\", m.cache(many, \"SITE\"))"),
+    but_at_squares(
+        "project out",
+        "hooks::project_out(\"SITE\", tensor::arange(m.cache([1], \"SITE\")[\"SITE\"].shape[-1]).to(\"f64\") + 1)",
+    ),
+    anywhere("edit", "hooks::edit(\"SITE\", |v| v * 2 + 0.1)"),
+    // States carry on what was added to them, so that it may not grow with them.
+    anywhere(
+        "edit that mixes positions",
+        "hooks::edit(\"SITE\", |v| v * 0.5 + (v.max(AXIS) + v.mean(AXIS)).unsqueeze(AXIS) * 0.4)",
+    ),
+    anywhere(
+        "edit of the last position",
+        "hooks::edit(\"SITE\", |v, at| { let last = v[[LAST]]; v * (last.unsqueeze(AXIS) * 2 + 1) + at.lengths[0] + at.pos[1] })",
+    ),
+    anywhere("edit at positions", "hooks::edit(\"SITE\", |v| v * 2 + v.mean(-1).unsqueeze(-1), #{ pos: [-1, 0] })"),
 ];
 
 /// The sites at which a family is compared: of each kind one layer that has it, or all.
@@ -114,8 +106,7 @@ fn every_hook_at_every_site_of_every_family() {
             let all = Site::all(load(&files(), &fixture(family), &LoadSettings::default()).config());
             let dtypes: &[(&str, f64)] = &[("f32", IN_F32), ("f64", IN_F64)];
             for (dtype, most) in &dtypes[..if is_all() { 2 } else { 1 }] {
-                let folder = tempfile::tempdir().unwrap();
-                let mut session = support::session(folder.path());
+                let (_folder, mut session) = support::alone();
                 let load = format!("let m = model::load({:?}, #{{ dtype: \"{dtype}\" }});", fixture(family));
                 let _nothing =
                     session.eval("batches", &(load + BEGIN)).unwrap_or_else(|e| panic!("{family}: {}", e.message));

@@ -136,8 +136,7 @@ pub fn check_refusals(
     allowed: &'static [&'static str],
 ) {
     support::on_large_stack(move || {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let begun = format!(
             "let m = model::load({:?}); let x = [[17, 4, 201, 33]]; \
              let pair = #{{ clean: x[0], corrupt: [17, 4, 7, 33], right: 5, wrong: 6 }};",

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::load::{self, LoadSettings};
 use microtome::model::decoder::Decoder;
@@ -73,7 +72,7 @@ pub fn fixture(family: &str) -> PathBuf {
 }
 
 pub fn files() -> Files {
-    Files::new(Access::new(&std::env::temp_dir().join("microtome-families"), &Rules::default()).unwrap(), false)
+    Files::unrecorded(&std::env::temp_dir().join("microtome-families")).unwrap()
 }
 
 pub fn load(files: &Files, folder: &Path, options: &LoadSettings) -> Decoder {

@@ -1,5 +1,5 @@
-//! Weights of int8 and products of bf16, in every family: each number is within half a step, and activations and logits are
-//! near those in f32.
+//! Weights of int8 and products of bf16 and of int8, in every family: each number is within half a step, and activations and
+//! logits are near those in f32.
 
 use super::files::floats;
 use super::{FAMILIES, expected, files, fixture, ids, load};
@@ -99,7 +99,7 @@ fn products_of_bf16_are_near_those_of_f32() {
         };
         let whole = of(Products::F32);
         let fast = of(Products::Bf16);
-        assert!(fast.weights().rounds() && !whole.weights().rounds(), "{family}");
+        assert_eq!((fast.weights().rounding(), whole.weights().rounding()), (Some("bf16"), None), "{family}");
         assert_eq!(fast.weights().packings(), ["BF16"], "{family}");
         let mut matrices = 0;
         for (name, weight) in whole.weights().named(whole.config()).unwrap() {
@@ -121,4 +121,43 @@ fn products_of_bf16_are_near_those_of_f32() {
         let bound = if MAKE_MUCH_OF_LITTLE.contains(&family) { 0.95 } else { 0.998 };
         assert!(least > bound, "{family}, {place}: {least}");
     }
+}
+
+/// Checks products of int8 beside those of f32 with the same matrices, so that only the rounding of what they read is seen.
+#[test]
+fn products_of_int8_are_near_those_of_f32() {
+    for family in FAMILIES {
+        let of = |compute: Products| {
+            let options = LoadOptions { dtype: Precision::Q8, compute, ..LoadOptions::default() };
+            load(&files(), &fixture(family), &options.onto(Device::Cpu))
+        };
+        let whole = of(Products::F32);
+        let fast = of(Products::Int8);
+        assert_eq!((fast.weights().rounding(), whole.weights().rounding()), (Some("int8"), None), "{family}");
+        for (name, weight) in whole.weights().named(whole.config()).unwrap() {
+            let found = floats(&fast.weights().get(whole.config(), &name).unwrap());
+            assert!(found == floats(&weight.tensor().unwrap()), "{family}: {name}");
+        }
+        let batch = Batch::new(ids(&expected(family)["input_ids"])).unwrap();
+        let logits = [&whole, &fast].map(|model| floats(&model.logits(&batch, Vec::new(), &Task::default()).unwrap()));
+        let of_logits = off(&logits[1], &logits[0]);
+        let (least, place) = least_like(&fast, &whole, &batch);
+        println!("{family}: logits off by {of_logits:.4}; at {place} {least:.5}");
+        assert!(of_logits > 0.0 && of_logits < 0.3, "{family}: {of_logits}");
+        let bound = if MAKE_MUCH_OF_LITTLE.contains(&family) { 0.95 } else { 0.998 };
+        assert!(least > bound, "{family}, {place}: {least}");
+    }
+}
+
+#[test]
+fn products_of_int8_ask_for_quantised_matrices() {
+    let options = LoadOptions { compute: Products::Int8, ..LoadOptions::default() };
+    let loading = options.onto(Device::Cpu);
+    let folder = microtome::checkpoint::load::folder(&files(), &fixture("llama"), &loading, &Task::default());
+    let error = folder.unwrap_err();
+    assert!(
+        error.message.starts_with("expected quantised matrices for products of int8, found numbers in `"),
+        "{error}"
+    );
+    assert_eq!(error.about.as_deref(), Some("compute"));
 }

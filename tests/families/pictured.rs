@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use kit::{far, fixture};
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::load::LoadSettings;
 use microtome::model::Model;
@@ -67,7 +66,7 @@ fn a_text_part_is_saved_as_a_model_of_its_own() {
     for (family, of_text) in WHOLES {
         let folder = tempfile::tempdir().unwrap();
         let task = Task::default();
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         let model = Model::load(&files, &whole(family).display().to_string(), &LoadSettings::default(), &task).unwrap();
         let saved = folder.path().join("text");
         model.save(&files, &saved, &task).unwrap();

@@ -7,7 +7,6 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::files::{fixture, floats};
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Result, Task};
 use microtome::checkpoint::load::{LoadOptions, LoadSettings};
@@ -21,7 +20,7 @@ fn named(name: &str) -> String {
 }
 
 fn load_with(path: &Path, options: &LoadSettings) -> Result<Model> {
-    let files = Files::new(Access::new(&std::env::temp_dir(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&std::env::temp_dir()).unwrap();
     Model::load(&files, path.to_str().unwrap(), options, &Task::default())
 }
 
@@ -124,7 +123,7 @@ fn what_is_no_model_says_so() {
 #[test]
 fn a_saved_model_is_the_same_when_it_is_loaded_again() {
     let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(out.path()).unwrap();
     let options = LoadOptions { tokenizer: Some(named("stories260K/tok512.bin")), ..LoadOptions::default() }
         .onto(microtome::tensor::Device::Cpu);
     let stories = load_with(&kit::fixture("stories260K/stories260K.bin"), &options).unwrap();

@@ -1,5 +1,6 @@
 use super::runs::Runs;
 use super::{all, counts, marks, ranges, root, session, speed};
+use crate::support::{microtome, printed};
 
 /// What the code and the files of benchmarks know stands in the pages as it is.
 #[test]
@@ -68,10 +69,9 @@ fn sentences_of_seeds_become_one_with_ranges() {
 fn figures_of_runs_are_ranges_over_seeds_and_changed_ones_are_seen() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("all");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.current_dir(root()).arg("--out").arg(folder.path()).args(["run", "scripts/all.rhai"]);
-    let output = command.args(["--only", "das", "--seeds", "0,1", "--control", "true"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut command = microtome(root());
+    command.arg("--out").arg(folder.path()).args(["run", "scripts/all.rhai"]);
+    printed(command.args(["--only", "das", "--seeds", "0,1", "--control", "true"]));
     let both = Runs::read(&out).unwrap();
     let block = both.checks("das", "").unwrap().unwrap();
     assert!(

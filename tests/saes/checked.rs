@@ -173,8 +173,7 @@ fn a_dictionary_that_was_not_fitted_on_first_tokens_says_so() {
     // What the first token of a row has in many models: a norm that is hundreds of times that of all others.
     let found = support::on_large_stack(|| {
         let path = fitted().join("topk").display().to_string();
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let code = format!(
             r#"
                 let m = model::load("tiny");
@@ -238,8 +237,7 @@ fn dictionaries_in_the_layout_of_gemma_scope_2_are_checked_at_the_modules_of_the
 #[test]
 fn a_dictionary_of_another_width_or_site_is_one_error_and_the_session_is_as_it_was() {
     let [wide, deep] = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut session = support::session(folder.path());
+        let (_folder, mut session) = support::alone();
         let mut eval = |code: &str| session.eval("line", code).map(|_| ()).map_err(|failure| failure.message);
         eval("let m = model::load(\"tiny\"); let s = sae::identity(192); let logits = m.logits([1, 2, 3]);").unwrap();
         ["saelens-topk", "gemma-scope-2-resid_post"].map(|name| {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use microtome::sae::baselines::nonnegative;
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling, Span};
 use microtome::tensor::files::{NamedTensors, safetensors};
 use microtome::tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
-use super::samples::{D, F, files, gated, load, matrix, plain, spelled, vector};
+use super::samples::{D, F, files, gated, load, matrix, numbers, plain, spelled, vector};
 
 /// One dictionary of every activation, with every optional part.
 fn all() -> Vec<Parts> {
@@ -19,11 +20,11 @@ fn all() -> Vec<Parts> {
         gated(4),
         Activation::Linear(None),
         Activation::Linear(Some(2)),
-        Activation::Nonnegative { sum: positive(3), k: None },
-        Activation::Nonnegative { sum: positive(3), k: Some(2) },
+        nonnegative(positive(3), None),
+        nonnegative(positive(3), Some(2)),
     ];
     let mut all: Vec<Parts> = activations.into_iter().map(|activation| Parts { activation, ..plain(1, D) }).collect();
-    for parts in all.iter_mut().filter(|parts| matches!(parts.activation, Activation::Nonnegative { .. })) {
+    for parts in all.iter_mut().filter(|parts| parts.activation.name() == "nonnegative") {
         parts.encoder_bias = None;
     }
     let spans = vec![Span { width: 3, scale: 0.1 }, Span { width: D - 3, scale: 1.0 / 3.0 }];
@@ -43,10 +44,8 @@ fn everything_comes_back_as_it_was() {
         assert_eq!(places.len(), 1);
         let again = load(folder.path()).unwrap();
         assert_eq!(spelled(again.parts()), spelled(&parts));
-        if let (Activation::Nonnegative { sum, .. }, Activation::Nonnegative { sum: found, .. }) =
-            (&parts.activation, &again.parts().activation)
-        {
-            assert_eq!(sum.to_vec2::<f32>().unwrap(), found.to_vec2::<f32>().unwrap());
+        for (found, given) in again.parts().activation.tensors().iter().zip(parts.activation.tensors()) {
+            assert_eq!(numbers(found.tensor), numbers(given.tensor));
         }
         // A file loads like its folder.
         assert_eq!(spelled(load(&places[0]).unwrap().parts()), spelled(&parts));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use microtome::base::Error;
+use microtome::sae::baselines::nonnegative;
 use microtome::sae::load::LoadOptions;
 use microtome::sae::{Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::{DType, Device, Tensor, create};
@@ -308,7 +309,7 @@ fn what_no_architecture_can_hold_is_refused_by_name() {
             .contains("`topk` subtracts the decoder bias from the input, and this does not")
     );
     assert!(said(kind("transcoder", new), Format::DictionaryLearning).contains("writes to another site than it reads"));
-    let sum = Activation::Nonnegative { sum: zeros(&[F, D]), k: None };
+    let sum = nonnegative(zeros(&[F, D]), None);
     let nmf = kind("nmf", Parts { activation: sum, encoder_bias: None, ..parts() });
     assert!(said(nmf, Format::SaeLens).contains("this `nmf` dictionary: each of its codes depends on all others"));
     let jumps = Parts { activation: Activation::Threshold(vector(1, 0.1, 0.5)), centred: true, ..parts() };

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::sae::load::LoadOptions;
@@ -24,7 +23,7 @@ pub fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 pub fn files(out: &Path) -> Files {
-    Files::new(Access::new(out, &Rules::default()).unwrap(), false)
+    Files::unrecorded(out).unwrap()
 }
 
 pub fn load_as(path: &Path, options: &LoadOptions) -> microtome::base::Result<Sae> {

@@ -260,7 +260,7 @@ fn changed(change: impl FnOnce(&Path)) -> Result<Transcoders> {
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
     change(folder.path());
-    let files = Files::new(Access::new(&folder.path().join("out"), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&folder.path().join("out")).unwrap();
     Transcoders::load(&files, &folder.path().display().to_string(), &TranscodersOptions::default(), &Task::default())
 }
 
@@ -356,12 +356,12 @@ fn a_local_dictionary_is_refused_by_its_header() {
     let out = tempfile::tempdir().unwrap();
     let options = LoadOptions::default();
     let task = Task::default();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(out.path()).unwrap();
     let load = |model: &Model| Sae::load_for(&files, folder.to_str().unwrap(), model, &options, &task);
     assert!(load(&model(14, 16)).is_ok());
     assert!(load(&model(14, 8)).unwrap_err().message.contains("of width 8, found one of width 16 at mlp_in.12"));
     // Our own format says it in its metadata.
-    let own = Files::new(Access::new(&out.path().join("own"), &Rules::default()).unwrap(), false);
+    let own = Files::unrecorded(&out.path().join("own")).unwrap();
     let place = out.path().join("own");
     load(&model(14, 16)).unwrap().save(&own, &place, Format::Microtome).unwrap();
     let again = Sae::load_for(&files, place.to_str().unwrap(), &model(12, 16), &options, &task);

@@ -116,6 +116,16 @@ impl Browser {
         );
     }
 
+    /// Freezes the page for a time, as a tab that nobody looks at, and wakes it.
+    pub fn sleep(&mut self, time: Duration) {
+        for (state, time) in [("frozen", time), ("active", Duration::ZERO)] {
+            self.call("Page.setWebLifecycleState", json!({ "state": state }));
+            std::thread::sleep(time);
+        }
+        // One that was frozen stays hidden, and draws nothing, until somebody looks at it.
+        self.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
+    }
+
     /// The value of an expression in the page.
     pub fn js(&mut self, code: &str) -> Value {
         let question = json!({ "expression": code, "awaitPromise": true, "returnByValue": true });

@@ -4,16 +4,21 @@ pub mod browser;
 pub mod bucket;
 pub mod firefox;
 pub mod hub;
+mod program;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::script::Session;
+use microtome::script::docs::Docs;
 use microtome::script::engine::env::Env;
 use microtome::script::session::stated_results;
 use microtome::tensor::Device;
+
+pub use program::{ended, microtome, printed};
 
 /// The program or folder of a client that a variable of the environment names; none where it is not there, which is said. Where
 /// `CI` is set it has to be there.
@@ -29,6 +34,18 @@ pub fn client(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> O
 /// A session that prints into memory and writes below `folder`.
 pub fn session(folder: &Path) -> Session {
     session_with(folder, Rules::default())
+}
+
+/// A session in a folder of its own.
+pub fn alone() -> (tempfile::TempDir, Session) {
+    let folder = tempfile::tempdir().unwrap();
+    let session = session(folder.path());
+    (folder, session)
+}
+
+/// The reference.
+pub fn docs() -> Rc<Docs> {
+    alone().1.docs()
 }
 
 /// One that computes on a device.

@@ -266,9 +266,7 @@ fn write_case(files: &Files, text: &str) {
         std::fs::remove_dir_all(below).unwrap();
     }
     for (name, bytes) in files {
-        let path = below.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
+        kit::write(below.join(name), bytes);
     }
     std::fs::write("case.rhai", text).unwrap();
 }

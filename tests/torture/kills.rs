@@ -120,9 +120,7 @@ impl SceneFolder {
     fn begin(&self) {
         let _none = std::fs::remove_dir_all(self.out());
         for (name, bytes) in &self.prepared {
-            let path = self.out().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
+            kit::write(self.out().join(name), bytes);
         }
     }
 

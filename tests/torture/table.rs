@@ -104,9 +104,7 @@ impl Findings {
         let files = files_below(&at.join("out/case")).into_iter().map(|(name, bytes)| (format!("case/{name}"), bytes));
         let text = std::fs::read(at.join("case.rhai")).unwrap_or_default();
         for (name, bytes) in files.chain([("case.rhai".to_string(), text)]) {
-            let path = folder.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
+            kit::write(folder.join(name), bytes);
         }
         std::fs::write(folder.join("said.txt"), format!("{}\n{}\n", ended.about, ended.said)).unwrap();
         Some(folder)

@@ -111,9 +111,7 @@ pub fn alone(start: Starter, finding: &Path, limits: Limits) -> CaseResult {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(finding.join("case.rhai"), folder.path().join("case.rhai")).unwrap();
     for (name, bytes) in files_below(&finding.join("case")) {
-        let path = folder.path().join("case").join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
+        kit::write(folder.path().join("case").join(name), bytes);
     }
     let order = ChildOrder { part: super::child::REPLAY.into(), seed: 0, from: 0, to: 1, memory: limits.memory };
     ChildProcess::start(start, &order, folder.path()).next(0, limits, folder.path()).unwrap()

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::access::Access;
 use super::access::permissions::Permissions;
+use super::access::{Access, Rules};
 use super::disk::{self, File, FileBeside, Mapping};
 use super::{Error, Result, Task, clock};
 use crate::base::locked;
@@ -129,6 +129,11 @@ impl Files {
             locks: Arc::default(),
             outer: Vec::new(),
         }
+    }
+
+    /// Opens files by the default rules, and hashes none that are read; relative paths are written below `out`.
+    pub fn unrecorded(out: &Path) -> Result<Self> {
+        Ok(Self::new(Access::new(out, &Rules::default())?, false))
     }
 
     /// Makes reads end when this task is interrupted.
@@ -759,11 +764,7 @@ mod tests {
             |files: &Files, path: &Path| files.sha256(path).map(drop),
         ] {
             task.flag().store(false, std::sync::atomic::Ordering::Relaxed);
-            let flag = task.flag().clone();
-            let raised = std::thread::spawn(move || {
-                std::thread::sleep(std::time::Duration::from_millis(30));
-                flag.store(true, std::sync::atomic::Ordering::Relaxed);
-            });
+            let raised = kit::raise_after(task.flag(), 30);
             assert_eq!(hashed(&files, &path).unwrap_err(), Error::interrupted());
             raised.join().unwrap();
         }
@@ -791,11 +792,7 @@ mod tests {
             |task: &Task| pieces(&mut Slow(10), task, Path::new("x"), |_| Ok(())),
         ] {
             let task = Task::default();
-            let flag = task.flag().clone();
-            let raised = std::thread::spawn(move || {
-                std::thread::sleep(std::time::Duration::from_millis(30));
-                flag.store(true, std::sync::atomic::Ordering::Relaxed);
-            });
+            let raised = kit::raise_after(task.flag(), 30);
             assert_eq!(work(&task).unwrap_err(), Error::interrupted());
             raised.join().unwrap();
         }

@@ -456,12 +456,8 @@ mod tests {
     #[test]
     fn an_interruption_does_not_wait_for_the_work() {
         let task = Task::default();
-        let flag = task.flag().clone();
         let (release, held) = mpsc::channel::<()>();
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(30));
-            flag.store(true, Ordering::Relaxed);
-        });
+        kit::raise_after(task.flag(), 30);
         // The work waits until it is released, so only the interruption can end the call.
         let result = task.apart(move || {
             let _released = held.recv();

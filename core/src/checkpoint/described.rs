@@ -1,12 +1,9 @@
 //! New models: a config from a few options of the user.
 
-use std::sync::Arc;
-
 use rand::Rng;
-use serde_json::{Map, Value};
 
 use super::family::{self, spelling, with_head_size};
-use crate::base::{Result, Task, names};
+use crate::common::*;
 use crate::model::Model;
 use crate::model::config::{Activation, Alibi, Config, NormKind, Positions, Rotary, Scaling};
 use crate::model::decoder::Decoder;
@@ -15,21 +12,16 @@ use crate::model::layout::PublishedForm;
 use crate::options::seed::SeedOptions;
 use crate::tensor::{DType, Device};
 use crate::tokenizer::Tokenizer;
-use crate::{bail, err};
 
 crate::options! {
     /// Options of a new model.
-    #[derive(Debug, Clone)]
     pub struct InitOptions {
         /// The dtype of the computation.
         dtype: DType = DType::F32;
         with seed: SeedOptions;
     }
-}
 
-crate::options! {
     /// A tokenizer whose tokens are listed.
-    #[derive(Debug, Clone)]
     pub struct TokenListOptions {
         /// The words that are the tokens, in the order of their ids.
         words: Option<Vec<String>> = None;

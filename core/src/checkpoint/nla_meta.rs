@@ -1,11 +1,8 @@
 //! The file beside either model of a natural language autoencoder (kitft/natural_language_autoencoders): which of both the model
 //! is, and the prompt that it was trained on.
 
-use serde_json::Value;
-
 use super::yaml;
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// The file that says how a model is used.
 pub const META: &str = "nla_meta.yaml";

@@ -1,11 +1,7 @@
 //! Second opinions in a build without the feature `second_opinion`, which has candle's own models: they are refused.
 
-use std::sync::Arc;
-
-use serde_json::Value;
-
 use crate::base::disk::Mapping;
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;

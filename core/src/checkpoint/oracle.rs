@@ -1,15 +1,11 @@
 //! Activation oracles (Karvonen et al. 2025, arXiv 2512.15674): models that answer questions about vectors of their own stream,
 //! which are added to that of placeholders in the prompt. A file beside the adapter says where and how.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value, json};
-
 use super::nla_meta::size;
 use super::sidecar;
-use crate::base::files::Files;
+use crate::base::json as json_of;
 use crate::base::random::stream;
-use crate::base::{Result, Task, json as json_of};
+use crate::common::*;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::chat::ChatOptions;
@@ -19,7 +15,6 @@ use crate::options::fields::ConfigFields;
 use crate::options::seed::SeedOptions;
 use crate::tensor::{Tensor, Values};
 use crate::tokenizer::tokens::TokenName;
-use crate::{bail, err};
 use rand::Rng;
 
 /// The file that says how an oracle was trained.
@@ -30,7 +25,6 @@ const PREFIX: &str = "Layer: {layer}\\n{special_token} * {num_positions} \\n";
 
 crate::options! {
     /// Options of a question about vectors.
-    #[derive(Debug, Clone)]
     pub struct OracleOptions {
         /// The layer behind which the vectors flow, or several: then the vectors of the first come first.
         layers: Vec<usize> = Vec::new() => usually("those of the training, if it had one choice");

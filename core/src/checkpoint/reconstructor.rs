@@ -1,13 +1,10 @@
 //! Activation reconstructors of natural language autoencoders (kitft/natural_language_autoencoders): the first layers of a model
 //! and a linear map, which make a vector of a description. Files beside the model have the prompt and the map.
 
-use serde_json::Value;
-
 use super::load::Shards;
 use super::nla_meta::{HEAD, META, NlaMeta, NlaRole, size};
 use super::sidecar;
-use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::Predicts;
@@ -15,7 +12,6 @@ use crate::model::layout::TensorSource;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Tensor};
-use crate::{bail, err};
 
 /// Mark in the template of a prompt where the description belongs.
 const DESCRIPTION: &str = "{explanation}";
@@ -25,7 +21,6 @@ const WEIGHT: &str = "weight";
 
 crate::options! {
     /// Options of a vector that is made of a description.
-    #[derive(Debug, Clone)]
     pub struct ReconstructOptions {
         /// The folder or name on the hub that has `nla_meta.yaml` and `value_head.safetensors`.
         meta: Option<String> = None => usually("the model's own");

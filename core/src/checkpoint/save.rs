@@ -1,15 +1,8 @@
 //! Saving a model: as it was published, names, order and fusions included, or in our own layout.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
-
 use super::family;
 use super::load::{place, together};
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, PublishedForm, WeightFrom};
@@ -95,7 +88,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::base::access::{Access, Rules};
     use crate::base::random::stream;
     use crate::checkpoint::load::{self, LoadOptions, LoadedModel};
     use crate::model::{fixtures, init};
@@ -107,10 +99,6 @@ mod tests {
         folders.retain(|path| path.is_dir());
         folders.sort();
         folders
-    }
-
-    fn files(folder: &Path) -> Files {
-        Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
     }
 
     fn load(files: &Files, folder: &Path, dtype: DType) -> LoadedModel {
@@ -126,7 +114,7 @@ mod tests {
     #[test]
     fn what_was_loaded_is_saved_as_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path());
+        let files = Files::unrecorded(folder.path()).unwrap();
         assert_eq!(fixtures().len(), 51);
         for fixture in fixtures() {
             let model = load(&files, &fixture, DType::F32);
@@ -144,7 +132,7 @@ mod tests {
     #[test]
     fn another_dtype_is_stated_in_the_config() {
         let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path());
+        let files = Files::unrecorded(folder.path()).unwrap();
         let model = load(&files, &fixtures()[0], DType::BF16);
         save(&files, folder.path(), &model.config, &model.weights, model.published.as_ref(), &Task::default()).unwrap();
         let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
@@ -174,7 +162,7 @@ mod tests {
             let random = &mut stream(seed, "test", 0);
             let weights = init::init(&config, random, DType::F32, &Device::Cpu, &Task::default()).unwrap();
             let folder = tempfile::tempdir().unwrap();
-            let files = files(folder.path());
+            let files = Files::unrecorded(folder.path()).unwrap();
             save(&files, folder.path(), &config, &weights, None, &Task::default()).unwrap();
             let again = load(&files, folder.path(), DType::F32);
             prop_assert_eq!(&again.config, &config);

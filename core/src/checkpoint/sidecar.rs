@@ -1,12 +1,8 @@
 //! Files beside a model that say how it is used, in the folder of the model or on the hub.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
 use super::hub::{self, HubSettings, Name};
-use crate::base::files::Files;
-use crate::base::{Result, Task, disk};
-use crate::err;
+use crate::base::disk;
+use crate::common::*;
 
 /// The hint where the files are not there.
 const ELSEWHERE: &str = "`meta` names a folder, or a model on the hub, that has the file";

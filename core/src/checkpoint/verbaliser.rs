@@ -1,12 +1,9 @@
 //! Activation verbalisers of natural language autoencoders (kitft/natural_language_autoencoders): models that are given a
 //! vector as one token of a prompt, and describe it. A file beside the model says how.
 
-use serde_json::{Value, json};
-
 use super::nla_meta::{META, NlaMeta, NlaRole, size, text_of};
 use super::sidecar;
-use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::chat::ChatOptions;
@@ -14,7 +11,6 @@ use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::inject::{InjectedNorm, InjectedVectors, Injection, InjectionRule};
 use crate::options::seed::SeedOptions;
 use crate::tensor::{Tensor, Values};
-use crate::{bail, err};
 
 /// Mark in the template of a prompt where the placeholder belongs.
 const PLACEHOLDER: &str = "{injection_char}";
@@ -24,7 +20,6 @@ const MARKS: [&str; 2] = ["<explanation>", "</explanation>"];
 
 crate::options! {
     /// Options of a description in words.
-    #[derive(Debug, Clone)]
     pub struct VerbaliseOptions {
         /// Maximum number of new tokens.
         tokens: usize = 200 => at_least(1.0);

@@ -1,9 +1,6 @@
 //! YAML, in which files beside models are written.
 
-use serde_json::Value;
-
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// Reads a text.
 pub fn parsed(text: &str) -> Result<Value> {

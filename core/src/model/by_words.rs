@@ -2,28 +2,51 @@
 //! vocabulary of 2^18 the logits of 4,096 tokens would take 4 GiB.
 //!
 //! Logits that are no more than a block of these, GPUs, other dtypes than f32 and trained unembeddings are whole, of some
-//! points at a time.
+//! points at a time. What names its tokens has their logits alone, by their rows of the unembedding.
 
-use kernels::{ComparedRow, LikeliestWords, UnembeddedRows, Unembedding, UnembeddingMatrix};
+use kernels::{ComparedRow, LikeliestWords, RowWord, UnembeddedRows, Unembedding, UnembeddingMatrix};
 
 use super::config::Predicts;
 use super::decoder::Decoder;
 use super::run::PassEnd;
 use super::weight::Weight;
 use crate::base::{Result, Task};
+use crate::tensor::normalise;
 use crate::tensor::{DType, Device, Tensor};
 
 /// Number of logits up to which they are whole: 16 MiB.
 const WHOLE: usize = 1 << 22;
 
+/// Number of logits that are kept to compare others with, and of others that are compared at once: 64 MiB.
+const KEPT: usize = 1 << 24;
+
+/// Predictions that others are compared with, at some points.
+#[derive(Debug, Clone)]
+pub enum ReferencePredictions {
+    /// Logits in f32 or wider, `[points, vocab]`.
+    Logits(Tensor),
+    /// What an unembedding reads at each point, of more logits than are kept.
+    Rows { x: Tensor, by: Box<Unembedding> },
+}
+
+impl ReferencePredictions {
+    /// Returns the predictions at some of the points.
+    pub fn at(&self, points: &[u32]) -> Result<Self> {
+        let chosen = |x: &Tensor| -> Result<Tensor> { Ok(x.index_select(&Tensor::new(points, x.device())?, 0)?) };
+        Ok(match self {
+            Self::Logits(logits) => Self::Logits(chosen(logits)?),
+            Self::Rows { x, by } => Self::Rows { x: chosen(x)?, by: by.clone() },
+        })
+    }
+}
+
 impl Decoder {
-    /// Returns the unembedding by which the logits of this many rows are computed for some words at a time; None where they
-    /// are whole.
-    pub(super) fn by_words(&self, rows: usize) -> Option<Unembedding> {
+    /// Returns the unembedding by which logits are computed for some words at a time; None where all logits of a row are
+    /// whole.
+    fn in_words(&self) -> Option<Unembedding> {
         let config = self.config();
         let unembed = &self.weights().unembed;
         let is_whole = config.outputs() <= kernels::WORDS
-            || rows.saturating_mul(config.outputs()) <= WHOLE
             || config.predicts == Predicts::Nothing
             || self.dtype() != DType::F32
             || !matches!(self.device(), Device::Cpu)
@@ -38,6 +61,89 @@ impl Decoder {
             Weight::Adapted(_) => return None,
         };
         Some(Unembedding { matrix, bias: unembed.bias.clone(), scale: config.logit_scale, cap: config.logit_cap })
+    }
+
+    /// Returns whether logits of many rows are computed for some words at a time, so that their number needs no limit.
+    pub fn reads_in_words(&self) -> bool {
+        self.in_words().is_some()
+    }
+
+    /// Returns the unembedding by which the logits of this many rows are computed for some words at a time; None where they
+    /// are whole.
+    pub(super) fn by_words(&self, rows: usize) -> Option<Unembedding> {
+        if rows.saturating_mul(self.config().outputs()) <= WHOLE { None } else { self.in_words() }
+    }
+
+    /// Computes the logits of some tokens, each at a point of the end of a pass: `[tokens]`, by their own rows of the
+    /// unembedding; None where logits are whole. A gradient flows to the pass.
+    pub fn logits_of_tokens(&self, end: &PassEnd, tokens: &[RowWord]) -> Result<Option<Tensor>> {
+        let Some(by) = self.in_words().filter(|_| end.is_before_logits()) else { return Ok(None) };
+        Ok(Some(kernels::logits_of_words(UnembeddedRows { x: end.rows(), by: &by }, tokens)?))
+    }
+
+    /// Computes log p of some tokens, each at a point of the end of a pass, in nats: `[tokens]`; None where logits are
+    /// whole. A gradient flows to the pass.
+    pub fn log_probabilities_of_tokens(
+        &self,
+        end: &PassEnd,
+        tokens: &[RowWord],
+        task: &Task,
+    ) -> Result<Option<Tensor>> {
+        let Some(by) = self.by_words(end.points()?).filter(|_| end.is_before_logits()) else { return Ok(None) };
+        let rows = UnembeddedRows { x: end.rows(), by: &by };
+        let own = kernels::logits_of_words(rows, tokens)?;
+        let totals = kernels::totals_of(rows, &|| task.check().is_ok());
+        task.check()?;
+        let points: Vec<u32> = tokens.iter().map(|(point, _)| *point as u32).collect();
+        Ok(Some((own - totals?.index_select(&Tensor::new(points, self.device())?, 0)?)?))
+    }
+
+    /// Returns the ranks of some tokens among all, 1 for the likeliest, each at a point of the end of a pass; None where
+    /// logits are whole.
+    pub fn ranks_of_tokens(&self, end: &PassEnd, tokens: &[RowWord], task: &Task) -> Result<Option<Vec<usize>>> {
+        let Some(by) = self.by_words(end.points()?).filter(|_| end.is_before_logits()) else { return Ok(None) };
+        let found = kernels::larger_than(UnembeddedRows { x: end.rows(), by: &by }, tokens, &|| task.check().is_ok());
+        task.check()?;
+        Ok(Some(found?.into_iter().map(|larger| 1 + larger).collect()))
+    }
+
+    /// Keeps the predictions at the end of a pass, to compare others with them.
+    pub fn reference(&self, end: &PassEnd, task: &Task) -> Result<ReferencePredictions> {
+        let points = end.points()?;
+        let is_kept = points.saturating_mul(self.config().outputs()) <= KEPT;
+        Ok(match self.in_words().filter(|_| end.is_before_logits() && !is_kept) {
+            Some(by) => ReferencePredictions::Rows { x: end.rows().detach(), by: Box::new(by) },
+            None => ReferencePredictions::Logits(wide(&self.logits_of(end, 0..points, task)?.detach())?),
+        })
+    }
+
+    /// Computes KL(reference || this) at each point of a pass, in nats: `[points]`, in f32 or wider. A pass may end at the
+    /// points of the reference, or at those of several copies, one after the other. A gradient flows to the pass.
+    pub fn divergences_from(&self, reference: &ReferencePredictions, end: &PassEnd, task: &Task) -> Result<Tensor> {
+        let count = end.points()?;
+        if let (ReferencePredictions::Rows { x, by: p_by }, Some(by), true) =
+            (reference, self.in_words(), end.is_before_logits())
+        {
+            let p = UnembeddedRows { x, by: p_by };
+            let found = kernels::divergences_of(p, UnembeddedRows { x: end.rows(), by: &by }, &|| task.check().is_ok());
+            task.check()?;
+            return Ok(found?);
+        }
+        let p = match reference {
+            ReferencePredictions::Logits(logits) => logits.clone(),
+            ReferencePredictions::Rows { x, by } => by.logits_plain(x)?,
+        };
+        let points = p.dim(0)?.max(1);
+        let at_once = points * (KEPT / p.elem_count().max(1)).max(1);
+        let mut parts = Vec::new();
+        for start in (0..count).step_by(at_once) {
+            task.check()?;
+            let logits = wide(&self.logits_of(end, start..count.min(start + at_once), task)?)?;
+            for first in (0..logits.dim(0)?).step_by(points) {
+                parts.push(normalise::divergences(&p, &logits.narrow(0, first, points)?)?);
+            }
+        }
+        Ok(Tensor::cat(&parts, 0)?)
     }
 
     /// Computes -log p of a token at each point of the end of a pass, in nats: `[points]`. A gradient flows to the pass.
@@ -98,6 +204,23 @@ impl Decoder {
         Ok(Some(found?))
     }
 
+    /// Returns the likeliest token at each point of the end of a pass; of equal ones the first.
+    pub fn likeliest_tokens(&self, end: &PassEnd, task: &Task) -> Result<Vec<u32>> {
+        let count = end.points()?;
+        if end.is_before_logits()
+            && let Some(found) = self.likeliest_by_words(end.rows(), 1, task)?
+        {
+            return Ok(found.into_iter().flat_map(|row| row.words).map(|(token, _)| token).collect());
+        }
+        let mut likeliest = Vec::with_capacity(count);
+        for start in (0..count).step_by(self.points_at_once()) {
+            task.check()?;
+            let logits = self.logits_of(end, start..count.min(start + self.points_at_once()), task)?;
+            likeliest.extend(logits.argmax(1)?.to_vec1::<u32>()?);
+        }
+        Ok(likeliest)
+    }
+
     /// Returns the likeliest tokens of each row that the unembedding reads; None where logits are whole.
     pub(super) fn likeliest_by_words(
         &self,
@@ -113,6 +236,12 @@ impl Decoder {
     }
 }
 
+/// Converts logits to f32, unless they are in f64.
+fn wide(logits: &Tensor) -> Result<Tensor> {
+    let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    Ok(logits.to_dtype(work)?)
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Var;
@@ -121,7 +250,7 @@ mod tests {
     use super::*;
     use crate::model::batch::Batch;
     use crate::model::config::Config;
-    use crate::model::fixtures::{config, decoder};
+    use crate::model::fixtures::{config, configs, decoder};
     use crate::model::hooks::{Action, BoundHook};
     use crate::model::reading::lens::{LensOptions, lens_of_batch};
     use crate::model::run::Ask;
@@ -204,6 +333,102 @@ mod tests {
             assert!(far(slope(&|end| model.divergences(&clean, end, &task)), of_whole) < 1e-5);
             let of_whole = slope(&|end| Ok(kernels::token_losses(&whole(end), &targets())?));
             assert!(far(slope(&|end| model.losses_of(end, &targets(), &task)), of_whole) < 1e-5);
+        }
+    }
+
+    /// Builds models of more words than a block has, of the shapes that cap their logits, as Gemma 2 does, or have a bias of
+    /// the unembedding.
+    fn capped_and_biased() -> Vec<Decoder> {
+        let all = configs().into_iter().filter(|config| config.causal);
+        let chosen = all.filter(|config| config.logit_cap.is_some() || config.unembed_bias);
+        let wide = |config: Config| Config { vocab: kernels::WORDS + 30, vocab_out: None, ..config };
+        chosen.map(|config| decoder(wide(config), DType::F32)).collect()
+    }
+
+    /// A reader of the end of a pass.
+    type Reader<'a> = &'a dyn Fn(&PassEnd) -> Result<Tensor>;
+
+    #[test]
+    fn named_tokens_have_the_numbers_that_whole_logits_give() {
+        let task = Task::default();
+        let models = capped_and_biased();
+        assert!(models.len() >= 2);
+        for model in models {
+            let end = model.run_to_end(&texts(), Ask::default(), &points(), &task).unwrap().1;
+            let outputs = model.config().outputs();
+            let both = |(point, token): (usize, &u32)| [(point, *token), (point, 7)];
+            let tokens = targets();
+            let named: Vec<RowWord> = tokens.iter().enumerate().flat_map(both).collect();
+            let places: Vec<u32> = named.iter().map(|(point, token)| (point * outputs) as u32 + token).collect();
+            let places = Tensor::new(places, model.device()).unwrap();
+            let picked = |x: &Tensor| -> Result<Tensor> { Ok(x.flatten_all()?.index_select(&places, 0)?) };
+            let whole = |end: &PassEnd| model.logits_of(end, 0..points().len(), &task);
+            let by = Var::new(vec![1.5_f32; model.config().d_model], model.device()).unwrap();
+            let slope = |of: Reader| {
+                let mut total = |by: &[Tensor]| {
+                    let changed = end.with_rows(end.rows().broadcast_mul(&by[0])?);
+                    Ok(of(&changed)?.mean_all()?)
+                };
+                value_and_gradients(&mut total, &[by.as_detached_tensor()], &task).unwrap().gradients.remove(0)
+            };
+            let logits: Reader = &|end| Ok(model.logits_of_tokens(end, &named)?.unwrap());
+            let picked_logits: Reader = &|end| picked(&whole(end)?);
+            let logs: Reader = &|end| Ok(model.log_probabilities_of_tokens(end, &named, &task)?.unwrap());
+            let picked_logs: Reader = &|end| picked(&normalise::log_softmax(&whole(end)?, -1)?);
+            for (found, expected) in [(logits, picked_logits), (logs, picked_logs)] {
+                assert!(far(found(&end).unwrap(), expected(&end).unwrap()) < 1e-5);
+                assert!(far(slope(found), slope(expected)) < 1e-5);
+            }
+            let all = whole(&end).unwrap().to_vec2::<f32>().unwrap();
+            let ranks = model.ranks_of_tokens(&end, &named, &task).unwrap().unwrap();
+            for ((point, token), rank) in named.iter().zip(ranks) {
+                let own = all[*point][*token as usize];
+                // The last bits of a logit depend on the product that it comes from.
+                let above = |by: f32| all[*point].iter().filter(|logit| **logit > own + by).count();
+                assert!((above(1e-5)..=above(-1e-5)).contains(&(rank - 1)));
+            }
+            let likeliest = model.likeliest_tokens(&end, &task).unwrap();
+            for (logits, token) in all.iter().zip(likeliest) {
+                let most = logits.iter().copied().fold(f32::MIN, f32::max);
+                assert!(logits[token as usize] > most - 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn copies_are_compared_with_one_reference() {
+        let task = Task::default();
+        for model in capped_and_biased() {
+            let points = &points()[..40];
+            let end = model.run_to_end(&texts(), Ask::default(), points, &task).unwrap().1;
+            let kept = model.reference(&end, &task).unwrap();
+            let by = Box::new(model.in_words().unwrap());
+            let rows = ReferencePredictions::Rows { x: end.rows().clone(), by };
+            let changed = (end.rows() * 1.5).unwrap();
+            let copies = end.with_rows(Tensor::cat(&[end.rows(), &changed, end.rows()], 0).unwrap());
+            let of = |reference: &ReferencePredictions| {
+                floats(&model.divergences_from(reference, &copies, &task).unwrap()).unwrap()
+            };
+            let [found, expected] = [&rows, &kept].map(of);
+            assert!(far(found, &expected) < 1e-5);
+            assert!(expected[40..80].iter().all(|divergence| *divergence > 0.0));
+            assert!(expected[..40].iter().chain(&expected[80..]).all(|divergence| divergence.abs() < 1e-6));
+            let some = [3_u32, 1];
+            let numbers = Tensor::new(&some, model.device()).unwrap();
+            let chosen = end.with_rows(changed.index_select(&numbers, 0).unwrap());
+            for reference in [&rows, &kept] {
+                let found = model.divergences_from(&reference.at(&some).unwrap(), &chosen, &task).unwrap();
+                assert!(far(floats(&found).unwrap(), [expected[43], expected[41]]) < 1e-5);
+            }
+            let slope = |reference: &ReferencePredictions| {
+                let scale = Var::new(vec![1.5_f32; model.config().d_model], model.device()).unwrap();
+                let mut total = |by: &[Tensor]| {
+                    let changed = end.with_rows(end.rows().broadcast_mul(&by[0])?);
+                    Ok(model.divergences_from(reference, &changed, &task)?.mean_all()?)
+                };
+                value_and_gradients(&mut total, &[scale.as_detached_tensor()], &task).unwrap().gradients.remove(0)
+            };
+            assert!(far(slope(&rows), slope(&kept)) < 1e-5);
         }
     }
 

@@ -24,7 +24,6 @@ use crate::tokenizer::{Chats, DEFAULT};
 
 crate::options! {
     /// Options of a chat: how messages become a text.
-    #[derive(Debug, Clone)]
     pub struct ChatOptions {
         /// Whether the text ends with the beginning of an answer, which the model then continues.
         answer: bool = false;

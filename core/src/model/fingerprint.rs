@@ -21,8 +21,8 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     let bar = task.begin("hashing the weights", Some(named.len() as u64));
     for (name, weight) in named {
         hash.update(format!("{name} {:?}\n", weight.dims()));
-        if weight.packed().is_some_and(PackedMatrix::rounds) {
-            hash.update("products of bf16\n");
+        if let Some(rounding) = weight.packed().and_then(PackedMatrix::rounding) {
+            hash.update(format!("products of {}\n", rounding.name()));
         }
         if let Weight::Adapted(adapted) = &weight {
             add(&mut hash, &adapted.base, AT_ONCE, task)?;

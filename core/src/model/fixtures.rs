@@ -1,6 +1,12 @@
 //! Small models for the tests of this floor.
 
+use std::path::Path;
+
+use crate::base::Task;
+use crate::base::files::Files;
 use crate::base::random::stream;
+use crate::checkpoint::load::LoadSettings;
+use crate::model::Model;
 use crate::model::config::*;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
@@ -32,6 +38,8 @@ pub fn config() -> Config {
 pub fn configs() -> Vec<Config> {
     let base = config();
     let learned = Config { positions: Positions::Learned, rotary: None, position_offset: 2, ..base.clone() };
+    let rms = Config { norm: Some(NormKind::Rms), norm_bias: false, ..base.clone() };
+    let llama = Config { gated: true, act: Activation::Silu, ..rms.clone() };
     vec![
         base.clone(),
         learned.clone(),
@@ -39,8 +47,6 @@ pub fn configs() -> Vec<Config> {
         Config { order: Order::Parallel, ..base.clone() },
         Config { order: Order::ParallelShared, unembed_bias: true, vocab_out: Some(19), ..base.clone() },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             norm_plus_one: true,
             post_norm: true,
             qk_norm: QkNorm::Head,
@@ -52,18 +58,14 @@ pub fn configs() -> Vec<Config> {
             tied: true,
             windows: vec![Some(3), None],
             rotary_local: Some(Rotary { dims: 2, theta: 10.0, neighbours: true, scaling: Scaling::None }),
-            ..base.clone()
+            ..rms.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             pre_norm: false,
             post_norm: true,
             qk_norm: QkNorm::Whole,
-            gated: true,
-            act: Activation::Silu,
             windows: vec![Some(4), Some(2)],
-            ..base.clone()
+            ..llama.clone()
         },
         Config { causal: false, act: Activation::Relu, score_scale_by_layer: true, ..learned.clone() },
         Config {
@@ -91,10 +93,6 @@ pub fn configs() -> Vec<Config> {
             ..base.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
-            gated: true,
-            act: Activation::Silu,
             experts: Some(Experts {
                 count: 4,
                 chosen: 2,
@@ -104,13 +102,9 @@ pub fn configs() -> Vec<Config> {
                 plain: vec![0],
                 ..Experts::default()
             }),
-            ..base.clone()
+            ..llama.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
-            gated: true,
-            act: Activation::Silu,
             experts: Some(Experts {
                 count: 3,
                 chosen: 2,
@@ -122,24 +116,16 @@ pub fn configs() -> Vec<Config> {
             }),
             sinks: true,
             windows: vec![Some(3), None],
-            ..base.clone()
+            ..llama.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             norm_plus_one: true,
             qk_norm: QkNorm::Head,
-            gated: true,
-            act: Activation::Silu,
             delta: Some(DeltaNets { layers: vec![0], key_heads: 2, value_heads: 4, d_key: 3, d_value: 5, kernel: 3 }),
             gated_heads: true,
-            ..base.clone()
+            ..llama.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
-            gated: true,
-            act: Activation::Silu,
             ssm: Some(StateSpaces {
                 layers: vec![0],
                 heads: 4,
@@ -154,11 +140,9 @@ pub fn configs() -> Vec<Config> {
                 bias: true,
                 conv_bias: true,
             }),
-            ..base.clone()
+            ..llama.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             d_mlp: 0,
             positions: Positions::None,
             rotary: None,
@@ -177,7 +161,7 @@ pub fn configs() -> Vec<Config> {
                 bias: false,
                 conv_bias: true,
             }),
-            ..base.clone()
+            ..rms.clone()
         },
         Config {
             embed_norm: true,
@@ -196,8 +180,6 @@ pub fn configs() -> Vec<Config> {
             ..base.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             post_norm: true,
             qk_norm: QkNorm::Head,
             value_norm: true,
@@ -205,11 +187,9 @@ pub fn configs() -> Vec<Config> {
             shared_keys: Some(SharedKeys { layers: 1, d_mlp: 28 }),
             layer_inputs: Some(3),
             layer_scale: true,
-            ..base.clone()
+            ..rms.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             post_norm: true,
             qk_norm: QkNorm::Head,
             value_norm: true,
@@ -233,7 +213,7 @@ pub fn configs() -> Vec<Config> {
             }),
             rotary_local: Some(Rotary { dims: 4, theta: 10.0, neighbours: false, scaling: Scaling::None }),
             layer_scale: true,
-            ..base.clone()
+            ..rms.clone()
         },
         Config {
             embed_norm: true,
@@ -252,10 +232,6 @@ pub fn configs() -> Vec<Config> {
             ..base.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
-            gated: true,
-            act: Activation::Silu,
             kv_heads: 4,
             d_head: 5,
             latent: Some(LatentAttention { kv_rank: 7, q_rank: Some(9), d_shared: 2, d_value: 6, norm_eps: 1e-6 }),
@@ -275,17 +251,15 @@ pub fn configs() -> Vec<Config> {
                 plain: vec![0],
                 ..Experts::default()
             }),
-            ..base.clone()
+            ..llama.clone()
         },
         Config {
-            norm: Some(NormKind::Rms),
-            norm_bias: false,
             norm_plus_one: true,
             kv_heads: 4,
             d_head: 6,
             latent: Some(LatentAttention { kv_rank: 5, q_rank: None, d_shared: 4, d_value: 3, norm_eps: 1e-5 }),
             windows: vec![Some(3), None],
-            ..base.clone()
+            ..rms.clone()
         },
         Config { unrotated: vec![1], logit_scale: Some(0.5), embed_scale: Some(2.0), write_scale: Some(0.4), ..base },
     ]
@@ -300,4 +274,11 @@ pub fn decoder(config: Config, dtype: DType) -> Decoder {
         Ok(spread.affine(0.5, 0.1)?)
     });
     Decoder::new(config, weights.unwrap())
+}
+
+/// Loads a checkpoint below tests/fixtures.
+pub fn loaded(folder: impl AsRef<Path>) -> Model {
+    let folder = kit::fixture(folder);
+    let files = Files::unrecorded(&folder).unwrap();
+    Model::load(&files, &folder.display().to_string(), &LoadSettings::default(), &Task::default()).unwrap()
 }

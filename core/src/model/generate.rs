@@ -27,7 +27,6 @@ crate::text_or_number! {
 
 crate::options! {
     /// Options of a continuation.
-    #[derive(Debug, Clone)]
     pub struct GenerateOptions {
         /// Maximum number of new tokens.
         tokens: usize = 50;

@@ -10,7 +10,8 @@ use super::cache::Cache;
 use super::decoder::{Decoder, Logits, Pass};
 use super::hooks::{At, BoundHook, Chain, Hooks, one_head};
 use super::padding::blanked;
-use super::site::{Place, Site};
+use super::run::PassEnd;
+use super::site::{Place, Site, SiteKind};
 use crate::base::{Error, Result, Task};
 use crate::tensor::Tensor;
 use crate::{bail, err};
@@ -49,13 +50,27 @@ impl Hooks for GradientHooks<'_> {
         self.variables.insert(at.site, variable);
         Ok(Some(probed))
     }
-
-    fn last(&self) -> Option<Site> {
-        None
-    }
 }
 
 impl Decoder {
+    /// Computes the gradient of `metric(end)`, one number, at each of the places, after the hooks there; `end` is the end of the
+    /// pass at some rows and columns of the batch. No logits are computed but those that the metric reads.
+    pub fn grads_of_end(
+        &self,
+        batch: &Batch,
+        hooks: Vec<BoundHook>,
+        places: &[Place],
+        points: &[(usize, usize)],
+        metric: &mut dyn FnMut(&PassEnd) -> Result<Tensor>,
+        task: &Task,
+    ) -> Result<MetricGradients> {
+        let is_asked = places.iter().any(|place| place.site.kind == SiteKind::Logits);
+        let chain = Chain { hooks, ..Chain::default() };
+        let wanted = if is_asked { Logits::Points(points) } else { self.ending(&chain, points)? };
+        let mut of_end = |x: &Tensor| metric(&PassEnd::of(x.clone(), wanted));
+        self.grads(batch, chain.hooks, places, wanted, &mut of_end, task)
+    }
+
     /// Computes the gradient of `metric(logits)`, one number, at each of the places, after the hooks there. All logits
     /// after the end of a text are NaN.
     pub fn grads(

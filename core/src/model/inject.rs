@@ -94,7 +94,6 @@ impl Setting for InjectedNorm {
 
 crate::options! {
     /// Options of how a vector is put in.
-    #[derive(Debug, Clone)]
     pub struct InjectionRule {
         /// Whether the vector is added to what the site has there, and does not replace it.
         add: bool = false;
@@ -103,11 +102,8 @@ crate::options! {
         /// L2 norm that the vector gets before its scale: a number, or "same" for that of what the site has there.
         norm: Option<InjectedNorm> = None => usually("its own").above(0.0);
     }
-}
 
-crate::options! {
     /// Options of vectors in the place of tokens of a prompt.
-    #[derive(Debug, Clone)]
     pub struct Injection {
         /// The vector; or one for each place, or an array with one or several for each text.
         vector: InjectedVectors = InjectedVectors::Each(Vec::new()) => required();
@@ -119,11 +115,8 @@ crate::options! {
         site: String = "embed".into();
         with rule: InjectionRule;
     }
-}
 
-crate::options! {
     /// Options of a call that reads prompts with vectors in the place of tokens.
-    #[derive(Debug, Clone)]
     pub struct InjectOptions {
         /// Vectors in the place of tokens of the prompt: a map of `vector`, `at` (a placeholder) or `pos`, `site`, `add`, `scale` and `norm`, or an array of such.
         inject: Vec<Injection> = Vec::new() => usually("none");

@@ -1,7 +1,6 @@
 //! Floor 8: models. Their configs and weights, sites, hooks, one decoder, and what is done with its runs.
 //!
 //! ```rust,no_run
-//! use microtome_core::base::access::{Access, Rules};
 //! use microtome_core::base::files::Files;
 //! use microtome_core::base::{Error, Task};
 //! use microtome_core::checkpoint::load::LoadSettings;
@@ -10,7 +9,7 @@
 //! use microtome_core::model::hooks::{Action, BoundHook};
 //!
 //! let task = Task::default();
-//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let files = Files::unrecorded("out".as_ref())?;
 //! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! // The unembedding has no bias: where the final norm is ablated, all logits are 0.
@@ -23,7 +22,7 @@
 
 pub mod adapter;
 pub mod batch;
-mod by_words;
+pub mod by_words;
 pub mod cache;
 pub mod chat;
 pub mod config;

@@ -8,7 +8,7 @@ use kernels::Unembedding;
 use super::batch::Batch;
 use super::cache::{Cache, Recorder};
 use super::config::Config;
-use super::decoder::{Decoder, Logits, Pass, Past, at_points};
+use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{BoundHook, Chain, Hooks, KeptHook};
 use super::site::{Place, Site, SiteKind, places};
 use crate::base::task::Bar;
@@ -53,7 +53,6 @@ impl Setting for LogitPositions {
 
 crate::options! {
     /// Options of the positions whose logits are computed.
-    #[derive(Debug, Clone)]
     pub struct LogitsOptions {
         /// The positions whose logits are computed; negative ones count from the end of each text.
         pos: Option<LogitPositions> = None => usually("all");
@@ -78,16 +77,12 @@ impl LogitsOptions {
 
 crate::options! {
     /// Options of what is recorded at each site.
-    #[derive(Debug, Clone)]
     pub struct RecordOptions {
         /// The recorded positions; negative ones count from the end of each text.
         pos: Option<Vec<i64>> = None => usually("all");
     }
-}
 
-crate::options! {
     /// Options of what a run records.
-    #[derive(Debug, Clone)]
     pub struct RunOptions {
         /// The recorded sites.
         sites: Option<Vec<String>> = None => usually("all but `head_out.*`, `ssm_state.*` and `rwkv_state.*`");
@@ -153,8 +148,18 @@ impl PassEnd {
         !self.is_logits
     }
 
+    /// Returns the end of a pass, which gave this, when this was wanted: see [`Decoder::ending`].
+    pub fn of(x: Tensor, wanted: Logits) -> Self {
+        Self { x, is_logits: !matches!(wanted, Logits::Rows(_)) }
+    }
+
+    /// Returns the end at points where the unembedding reads these rows.
+    pub(super) fn before_logits(x: Tensor) -> Self {
+        Self { x, is_logits: false }
+    }
+
     /// Returns the end at some of the points.
-    pub(super) fn part(&self, points: Range<usize>) -> Result<Self> {
+    pub fn part(&self, points: Range<usize>) -> Result<Self> {
         Ok(self.with_rows(self.x.narrow(0, points.start, points.len())?))
     }
 
@@ -234,10 +239,10 @@ impl Decoder {
     }
 
     /// Returns whether a hook, or a record, wants a site.
-    fn is_seen(&self, kind: SiteKind, chain: &Chain) -> Result<bool> {
+    fn is_seen(&self, kind: SiteKind, hooks: &dyn Hooks) -> Result<bool> {
         let site = Site::new(kind, 0);
         let kept = self.kept().iter().map(KeptHook::bound).collect::<Result<Vec<_>>>()?;
-        Ok(chain.wants(site) || kept.iter().flatten().any(|hook| hook.wants(site)))
+        Ok(hooks.wants(site) || kept.iter().flatten().any(|hook| hook.wants(site)))
     }
 
     /// Computes the logits at some positions, negative ones from the end of each text: `[batch, positions, vocab]`. No
@@ -332,11 +337,33 @@ impl Decoder {
         points: &[(usize, usize)],
         pass: impl FnOnce(&mut Chain<'a>, Logits) -> Result<Tensor>,
     ) -> Result<PassEnd> {
-        // A hook at the logits sees all of them at once.
-        if self.is_seen(SiteKind::Logits, chain)? {
-            return Ok(PassEnd { x: pass(chain, Logits::Points(points))?, is_logits: true });
-        }
-        Ok(PassEnd { x: at_points(&pass(chain, Logits::Read)?, points)?, is_logits: false })
+        let wanted = self.ending(chain, points)?;
+        Ok(PassEnd::of(pass(chain, wanted)?, wanted))
+    }
+
+    /// Returns what a pass with these hooks ends with, for a reader of its logits at some points: what the unembedding reads
+    /// there, but the logits where a hook sees them.
+    pub fn ending<'p>(&self, hooks: &dyn Hooks, points: &'p [(usize, usize)]) -> Result<Logits<'p>> {
+        Ok(if self.is_seen(SiteKind::Logits, hooks)? { Logits::Points(points) } else { Logits::Rows(points) })
+    }
+
+    /// Runs the model, with a cache of keys and values if there is one, up to its end at some rows and columns of a batch.
+    pub fn end_at(
+        &self,
+        batch: &Batch,
+        points: &[(usize, usize)],
+        hooks: &mut dyn Hooks,
+        past: Option<&mut Past>,
+        task: &Task,
+    ) -> Result<PassEnd> {
+        let logits = self.ending(hooks, points)?;
+        let x = self.forward(batch, Pass { hooks, past, logits, task })?;
+        Ok(PassEnd::of(x.ok_or_else(|| err!(Bug, "a run without an end"))?, logits))
+    }
+
+    /// Returns the end of a pass from rows of the residual stream after the last block, `[points, d_model]`.
+    pub fn end_behind(&self, x: &Tensor, task: &Task) -> Result<PassEnd> {
+        Ok(PassEnd::before_logits(self.read_by_unembedding(x, task)?))
     }
 
     /// Computes the logits at some points of the end of a pass, `[points, vocab]`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernels::PackedMatrix;
+use kernels::{PackedMatrix, Rounding};
 
 use super::config::{Config, DeltaNets, Experts, LatentAttention, Order, Positions, QkNorm, StateSpaces, TimeMixing};
 use super::weight::Weight;
@@ -351,9 +351,9 @@ impl Weights {
         all.iter().filter_map(|weight| weight.packed().cloned()).collect()
     }
 
-    /// Returns whether products with matrices are those of numbers rounded to bf16.
-    pub fn rounds(&self) -> bool {
-        self.packed().iter().any(PackedMatrix::rounds)
+    /// Names the dtype to which products with matrices round what they read, if they do.
+    pub fn rounding(&self) -> Option<&'static str> {
+        self.packed().iter().find_map(PackedMatrix::rounding).map(Rounding::name)
     }
 
     /// Lists the formats of quantised matrices, the most frequent first.

@@ -1,11 +1,9 @@
 //! Bounds of the disk that a download may fill.
 
 use std::io;
-use std::path::{Path, PathBuf};
 
 use crate::base::memory::human;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 
 /// The space below a folder, part of which is left for everyone else, however long a server goes on sending.
 pub struct DiskSpace {

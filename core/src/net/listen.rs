@@ -1,12 +1,10 @@
 //! Sockets that listen: on loopback, for a browser on this machine, and where the program that starts a kernel says.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// Time in which no connection is taken where the system has no descriptor for one.
 const PAUSE: Duration = Duration::from_millis(100);

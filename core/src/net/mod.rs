@@ -13,21 +13,16 @@ mod partial;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
-use crate::base::access::Access;
-use crate::base::files::{Files, hex};
+use crate::base::files::hex;
 use crate::base::memory::human;
 use crate::base::task::Bar;
-use crate::base::{Error, Result, Task};
-use crate::{bail, err};
+use crate::common::*;
 
 pub(crate) use address::{is_here, named};
 use disk_space::DiskSpace;

@@ -2,11 +2,8 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
 
-use crate::base::files::Files;
-use crate::base::{Error, Result};
+use crate::common::*;
 
 /// Tells whether a path is an address in object storage, such as `s3://bucket/folder`.
 pub fn is_remote(path: &Path) -> bool {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
@@ -13,8 +12,7 @@ use super::disk_space::DiskSpace;
 use super::{Cause, Download, GLANCE, Server, accepted, failed, hex, innermost, patiently};
 use crate::base::files::{self, plain};
 use crate::base::task::Bar;
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 
 impl Server {
     /// Downloads the file, unless it exists by the time we hold the lock.

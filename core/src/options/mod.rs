@@ -10,14 +10,10 @@ pub mod maps;
 pub mod seed;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use serde_json::{Map, Value};
-
-use crate::base::{Error, Result, names};
-use crate::err;
+use crate::common::*;
 
 /// A value as it was given for an option, whatever language it was written in.
 #[derive(Debug, Clone, PartialEq)]
@@ -629,9 +625,17 @@ pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
 ///
 /// Each field has a doc comment, which help shows, and a default. After `=>` come calls of [`Field`]'s methods. Options
 /// that several calls share are a group of their own, which `with reading: ReadingOptions;` includes; behind `=>` there
-/// `only` limits all of its fields.
+/// `only` limits all of its fields. One call declares one struct or several; those that derive nothing by themselves are
+/// `Debug` and `Clone`.
 #[macro_export]
 macro_rules! options {
+    ($(#[$($attribute:tt)*])* $vis:vis struct $name:ident { $($field:tt)* } $($more:tt)+) => {
+        $crate::options! { $(#[$($attribute)*])* $vis struct $name { $($field)* } }
+        $crate::options! { $($more)+ }
+    };
+    ($(#[doc = $doc:tt])* $vis:vis struct $name:ident { $($field:tt)* }) => {
+        $crate::options! { $(#[doc = $doc])* #[derive(Debug, Clone)] $vis struct $name { $($field)* } }
+    };
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $(
         $(#[doc = $doc:literal])+
         $field:ident : $type:ty = $default:expr $(=> $($clause:ident ( $($argument:expr),* )).+)?;

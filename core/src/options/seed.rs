@@ -18,7 +18,6 @@ impl Setting for Seed {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SeedOptions {
         /// The seed of this call.
         seed: Seed = Seed::default() => usually(OF_CALL);

@@ -6,13 +6,11 @@ use super::labels::ClassLabels;
 use super::matrix::{columns, matrix, product};
 use super::optimum::{Solver, optimum};
 use super::probe::{Probe, ProbeKind};
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::options::OptionGroup;
 use crate::tensor::Tensor;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ProbeOptions {
         /// Kind of probe.
         kind: ProbeKind = ProbeKind::Logistic;

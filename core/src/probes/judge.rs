@@ -10,7 +10,6 @@ use crate::base::{Cell, Result, Table};
 use crate::tensor::Tensor;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct JudgeProbeOptions {
         /// The document, or another group, of each row; the bootstrap draws whole groups.
         groups: Option<RowGroups> = None => usually("each row by itself");

@@ -1,14 +1,12 @@
 //! The labels of rows: the classes that occur, and the class of each row. Groups of rows that belong together.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Result;
+use crate::common::*;
 use crate::options::{Plain, Setting};
 use crate::tensor::{Tensor, ints};
-use crate::{bail, err};
 
 /// The name of a class, as the labels state it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

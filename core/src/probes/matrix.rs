@@ -3,9 +3,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
-use crate::base::{Result, memory};
+use crate::common::*;
 use crate::tensor::{DType, Device, Tensor, floats};
-use crate::{bail, err};
 
 /// Returns the rows `[n, d]`; other shapes, no rows, and numbers that are not finite are refused.
 pub fn matrix(x: &Tensor) -> Result<Mat<f64>> {

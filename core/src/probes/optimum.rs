@@ -12,8 +12,7 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, MatRef, Side};
 
 use super::matrix::{means, product};
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 
 /// The largest component of the gradient at an optimum.
 const TOLERANCE: f64 = 1e-9;

@@ -5,8 +5,7 @@ use faer::{Mat, MatRef};
 use super::labels::ClassName;
 use super::matrix::{check_width, columns, matrix, product};
 use super::optimum::chances;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tensor::{DType, Device, Tensor};
 
 crate::choices! {

@@ -1,8 +1,5 @@
 //! Probes as files: one safetensors file of our own, with everything that is no tensor in its metadata.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use faer::Mat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,12 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::labels::ClassName;
 use super::matrix::tensor;
 use super::probe::{Probe, ProbeKind};
-use crate::base::files::Files;
-use crate::base::{Result, json};
+use crate::common::*;
 use crate::options::chosen;
 use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Device, Tensor, floats};
-use crate::{bail, err};
 
 /// The name of the format in the file.
 const FORMAT: &str = "microtome.probe.1";

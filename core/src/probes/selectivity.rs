@@ -19,7 +19,6 @@ use crate::err;
 use crate::tensor::Tensor;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SelectivityOptions {
         /// Group of each row that has one label in a control task, such as the id of the token.
         types: Option<RowGroups> = None => usually("each row by itself, so that labels are shuffled");

@@ -3,23 +3,18 @@
 use rand::seq::SliceRandom;
 
 use super::labels::RowGroups;
-use crate::base::Result;
 use crate::base::random::stream;
-use crate::err;
+use crate::common::*;
 
 crate::options! {
     /// Choice of the rows that are held out.
-    #[derive(Debug, Clone)]
     pub struct HeldOutOptions {
         /// The share of groups that is held out.
         held_out: f64 = 0.2 => above(0.0).at_most(1.0);
         /// The document, or another group, of each row; no group is in both parts.
         groups: Option<RowGroups> = None => usually("each row by itself");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SplitOptions {
         /// Seed of the draw.
         seed: i64 = 0;

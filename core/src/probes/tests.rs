@@ -9,7 +9,6 @@ use super::measures::{JudgedRows, auroc, runs};
 use super::optimum::Solver;
 use super::probe::{Probe, ProbeKind};
 use super::split::{HeldOutOptions, RowSplit};
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::{Seed, stream};
 use crate::base::{Cell, Task};
@@ -250,7 +249,7 @@ fn control_tasks_are_at_chance_and_those_of_known_types_are_remembered() {
 #[test]
 fn a_saved_probe_is_read_as_it_was_and_a_damaged_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let (x, y) = sample(60, 4, 3, 2.0, 1);
     let asked = ProbeOptions { kind: ProbeKind::Sparse, k: Some(2), ..ProbeOptions::default() };
     let probe = fitted(&x, &y, &asked).unwrap();

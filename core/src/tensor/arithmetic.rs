@@ -6,8 +6,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{Number, Operand, axes, backward, dtype, element};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 pub fn add(a: &Operand, b: &Operand) -> Result<Tensor> {
     match float_or_int(a, b)? {

@@ -1,7 +1,6 @@
 //! Axes and shapes as scripts give them: negative ones count from the end, and all are checked before use.
 
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Returns the position that an index means among `len`, where a negative one counts from the end; None if it is out of
 /// range.

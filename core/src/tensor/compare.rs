@@ -3,12 +3,10 @@
 use candle_core::{DType, Tensor};
 
 use super::{Number, Operand, arithmetic, axes, backward, device, dtype, element};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 
 crate::options! {
     /// Tolerances of [`all_close`].
-    #[derive(Debug, Clone)]
     pub struct AllCloseOptions {
         /// Tolerance relative to the size of `other`.
         rtol: f64 = 1e-5;

@@ -5,40 +5,29 @@ use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
 use super::{Number, dtype, element};
-use crate::base::Result;
+use crate::common::*;
 use crate::options::seed::SeedOptions;
-use crate::{bail, err};
 
 crate::options! {
     /// Options of a tensor from values.
-    #[derive(Debug, Clone)]
     pub struct TensorOptions {
         /// The dtype of the elements.
         dtype: Option<DType> = None => usually("\"f32\", or the dtype of a tensor");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ArangeOptions {
         /// The distance between two numbers, negative to count down.
         step: f64 = 1.0;
         /// The dtype of the elements.
         dtype: Option<DType> = None => usually("\"i64\" for integers, else \"f32\"");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct RandnOptions {
         /// The dtype of the elements, a float one.
         dtype: DType = DType::F32;
         with seed: SeedOptions;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct UniformOptions {
         /// The lower bound, which is included.
         low: f64 = 0.0;
@@ -221,7 +210,6 @@ pub fn permutation(count: usize, random: &mut impl Rng) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Kind;
     use crate::base::random::stream;
     use crate::tensor::fixture::f64s;
 

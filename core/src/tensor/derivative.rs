@@ -9,8 +9,7 @@ use kernels::{Gradients, TapedTensor};
 
 use super::{DType, Tensor, device, dtype, element};
 use crate::base::clock::Instant;
-use crate::base::{Result, Task};
-use crate::{bail, err};
+use crate::common::*;
 
 /// A function of several tensors.
 pub type TensorFunction<'a> = dyn FnMut(&[Tensor]) -> Result<Tensor> + 'a;

@@ -3,8 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::backward;
-use crate::base::{Error, Kind, Result};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Opens the device of a name: `cpu`, `cuda`, `cuda:1` or `metal`.
 pub fn open(name: &str) -> Result<Device> {

@@ -3,9 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::element;
-use crate::base::{Result, names};
+use crate::common::*;
 use crate::options::{Plain, Setting};
-use crate::{bail, err};
 
 /// All dtypes that scripts may use.
 pub const ALL: [DType; 10] = [
@@ -42,7 +41,6 @@ impl Setting for DType {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct DTypeOptions {
         /// The dtype of the elements.
         dtype: DType = DType::F32;

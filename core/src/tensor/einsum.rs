@@ -1,12 +1,9 @@
 //! Einstein summation: `einsum("bqd,bkd->bqk", [q, k])`, as matrix products of two operands at a time.
 
-use std::collections::BTreeMap;
-
 use candle_core::Tensor;
 
 use super::{arithmetic, axes, backward, device, dtype, element, index, matmul, reduce};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// An operand and the letter of each of its axes, no letter twice.
 struct LetteredOperand {

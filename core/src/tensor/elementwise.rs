@@ -5,11 +5,9 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10, SQRT_2};
 use candle_core::Tensor;
 
 use super::{backward, dtype, element};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct NanToNumOptions {
         /// Number that replaces NaN.
         nan: f64 = 0.0 => or_nan();

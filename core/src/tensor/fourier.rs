@@ -6,8 +6,7 @@ use realfft::RealFftPlanner;
 use realfft::num_complex::Complex64;
 
 use super::{DType, Tensor, axes, dtype, element, matmul, shape, walk};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 
 /// The result of a transform: `n / 2 + 1` frequencies along the axis.
 #[derive(Debug)]

@@ -3,8 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{axes, device, dtype, element};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Gathers `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative indices count from the end.
 pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {

@@ -3,8 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{Number, Operand, axes, device, dtype, element, gather, number};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// The selection along one axis (or, for a mask, along several).
 #[derive(Debug, Clone)]

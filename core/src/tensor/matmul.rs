@@ -3,8 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{arithmetic, axes, backward, device, dtype, element};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Computes the matrix product. A vector on the left is a row, on the right a column; axes before the last two are a
 /// batch, and batches broadcast. Half precision is accumulated in f32; integers are exact.

@@ -3,8 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{device, dtype, element};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 
 /// A number without a dtype: an integer or a float.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,8 +9,7 @@ use rayon::slice::ParallelSliceMut;
 
 use super::element::{self, BLOCK, Element, dispatch};
 use super::{axes, backward, dtype, gather, shape, walk};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 
 /// The direction of sorting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +19,6 @@ pub enum Direction {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SortOptions {
         /// Whether the largest comes first.
         descending: bool = false;
@@ -34,7 +32,6 @@ impl SortOptions {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct TopkOptions {
         /// Whether to take the largest, and not the smallest.
         largest: bool = true;

@@ -14,23 +14,16 @@ use crate::options::{Plain, Setting};
 use crate::{bail, err};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct KeepdimOptions {
         /// Whether reduced axes are kept, with size 1.
         keepdim: bool = false;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct CorrectionOptions {
         /// Number that is subtracted from the number of observations; 0 gives the population's variance.
         correction: f64 = 1.0 => at_least(0.0);
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct NormOptions {
         /// The power; with 1 the norm is the sum of absolute values, with 0 the number of elements that are not 0, with
         /// "inf" the largest absolute value.

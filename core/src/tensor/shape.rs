@@ -3,8 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{axes, backward, device, dtype, element, index};
-use crate::base::{Result, memory};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Returns another shape with as many elements; one size may be -1 and is inferred.
 pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {

@@ -6,20 +6,15 @@ use super::element::{self, BLOCK, Element, dispatch};
 use super::index::{self, AxisIndex};
 use super::reduce::{self, Reduction};
 use super::{Number, arithmetic, compare, dtype, matmul, shape};
-use crate::bail;
 use crate::base::results::Histogram;
-use crate::base::{Result, memory};
+use crate::common::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct HistogramOptions {
         /// The lower and the upper bound.
         range: Option<[f64; 2]> = None => usually("from the smallest to the largest element");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct BincountOptions {
         /// The smallest number of counts.
         length: usize = 0;

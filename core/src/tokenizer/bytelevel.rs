@@ -12,8 +12,7 @@ use super::failed;
 use super::splits::Cut;
 use super::vocab::{Vocab, VocabEntry};
 use super::{alphabet, limits};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Makes a token written in the letters of bytes.
 pub fn piece(name: &str) -> VocabEntry {

@@ -2,18 +2,9 @@
 //!
 //! Texts of chats name special tokens, whatever the tokenizer does with such names in other texts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::path::Path;
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
-
 use super::saving::{Origin, Ours};
 use super::{TokenSpan, Tokenizer};
-use crate::base::files::Files;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::tensor::files::gguf_value::Value as Metadata;
 use crate::tokenizer::tokens::Tokens;
 

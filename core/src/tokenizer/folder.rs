@@ -1,19 +1,12 @@
 //! The tokenizer of a folder with the files of a hub.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
-
 use super::chat::marker;
 use super::library::Library;
 use super::limits::Limits;
 use super::saving::{CONFIG, JSON, LLAMA2C, OURS, WORLD};
 use super::vocab::Vocab;
 use super::{Chats, Tokenizer, bytelevel, splits};
-use crate::base::files::Files;
-use crate::base::{Error, Result, json};
-use crate::{bail, err};
+use crate::common::*;
 
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";

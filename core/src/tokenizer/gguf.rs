@@ -2,7 +2,6 @@
 //! (`rwkv`).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::alphabet::letter;
 use super::library::Library;
@@ -15,8 +14,7 @@ use super::vocab::{Vocab, VocabEntry};
 use super::words::WORDS;
 use super::world::WORLD;
 use super::{Chats, Tokenizer, bytelevel, misfit, splits};
-use crate::base::{Result, Task};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The kind of Gemma 4's tokenizer.
 const GEMMA4: &str = "gemma4";
@@ -219,8 +217,6 @@ fn of_kind(kinds: &[TokenType], wanted: TokenType) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::{Access, Rules};
-    use crate::base::files::Files;
     use crate::tensor::files::gguf_value::Value;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -413,7 +409,7 @@ mod tests {
         assert_eq!((&chats.marks["eos_token"], chats.marks.get("unk_token")), (&"</s>".into(), None));
         // Kept beside the tokenizer.
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         tokenizer.save(&files, folder.path()).unwrap();
         let again = Tokenizer::from_folder(&files, folder.path()).unwrap().unwrap();
         assert_eq!(again.chats().unwrap().templates, chats.templates);

@@ -3,11 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use tokenizers::SplitDelimiterBehavior;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
@@ -20,8 +18,7 @@ use super::spelling::Spelling;
 use super::template::added;
 use super::vocab::Vocab;
 use crate::base::budget::Budget;
-use crate::base::{Result, json, memory};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The normalizers and pre-tokenizers that are accepted. No decoder uses others, and with some of them (Strip,
 /// Precompiled, FixedLength) some texts crash the crate.

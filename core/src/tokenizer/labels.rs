@@ -1,7 +1,6 @@
 //! Labels of the tokens of a text: named columns of values, aligned with any tokenizer through byte offsets.
 
-use std::ops::Range;
-use std::sync::Arc;
+use crate::common::*;
 
 /// The byte of a token that decides its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,15 +1,11 @@
 //! Splitting by the `tokenizers` crate, with exact byte ranges, and errors for bytes without a token.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use tokenizers::Tokenizer as Engine;
 
 use super::limits::Limits;
 use super::vocab::Vocab;
 use super::{Splitter, TokenSpan, alphabet, failed};
-use crate::base::{Result, Task, memory};
-use crate::err;
+use crate::common::*;
 
 /// Bytes of a text above which it is split on another thread, so that an interruption does not wait for it.
 const MOMENT: usize = 1 << 15;

@@ -1,13 +1,10 @@
 //! Limits for a `tokenizer.json`: how much longer a text may become while it is split, and whether splitting is fast.
 //! The crate itself has no limits.
 
-use serde_json::Value;
-
 use super::splits;
 use super::train::is_ours;
-use crate::base::Result;
 use crate::base::budget::Budget;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Maximum growth of a text. The steps of published tokenizers make it up to three times as long.
 pub const MOST_GROWTH: u64 = 32;

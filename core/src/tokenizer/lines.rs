@@ -3,7 +3,6 @@
 //! A text is cut only where line breaks begin and end, as in llama.cpp, and a run of them that is a token is taken whole.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use tokenizers::models::bpe::{BPE, Vocab as Ids};
 use tokenizers::normalizers::Replace;
@@ -13,8 +12,7 @@ use super::library::Library;
 use super::limits::Limits;
 use super::vocab::Vocab;
 use super::{Splitter, TokenSpan, bytelevel, failed, limits};
-use crate::bail;
-use crate::base::{Result, Task};
+use crate::common::*;
 
 pub struct Lines {
     library: Library,

@@ -1,14 +1,11 @@
 //! The `tokenizer.bin` of llama2.c: the longest length, then score, length and bytes of every token.
 
-use std::sync::Arc;
-
 use super::Tokenizer;
 use super::merges::{MergeSettings, Merges};
 use super::saving::Origin;
 use super::spelling::hexadecimal;
 use super::vocab::{Vocab, VocabEntry};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 const UNKNOWN: u32 = 0;
 const BOS: u32 = 1;
@@ -78,7 +75,6 @@ fn take(rest: &mut &[u8]) -> Result<[u8; 4]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Task;
 
     fn file(tokens: &[&str]) -> Vec<u8> {
         let longest = tokens.iter().map(|token| token.len() as i32).max().unwrap_or(0);

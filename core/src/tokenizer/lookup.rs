@@ -2,8 +2,7 @@
 
 use super::Tokenizer;
 use super::spelling::hexadecimal;
-use crate::base::{Result, Task};
-use crate::{bail, err};
+use crate::common::*;
 
 impl Tokenizer {
     /// Returns the one token whose text is exactly this, its leading space included.

@@ -2,13 +2,11 @@
 //! as long as they make a token, the one with the highest score first; characters without a token fall back to bytes.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 use super::symbols::{self, Symbols};
 use super::vocab::Vocab;
 use super::{Splitter, TokenSpan};
-use crate::base::{Result, Task, memory};
-use crate::{bail, err};
+use crate::common::*;
 
 pub struct Merges {
     /// The tokens of ordinary text, by their text with spaces written as `space`.

@@ -1,11 +1,8 @@
 //! The metadata keys of a GGUF file's tokenizer.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tensor::files::gguf_value::Value;
 
 /// The metadata under `tokenizer.ggml`, by their names there.
@@ -78,7 +75,6 @@ fn id(value: &Value) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Task;
     use crate::tokenizer::Tokenizer;
 
     #[test]

@@ -6,8 +6,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use super::splits::{self, Cut};
 use super::train::pre_tokenizer::pieces;
 use super::{alphabet, bytelevel};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// Number of merges that are looked at, evenly spread over all of them.
 const LOOKED_AT: usize = 1 << 12;

@@ -32,9 +32,6 @@ mod vocab;
 mod words;
 mod world;
 
-use std::ops::Range;
-use std::sync::Arc;
-
 pub use chat::{Chats, DEFAULT, FILE as CHAT_FILE};
 pub use metadata::Gguf;
 pub use saving::WORLD as WORLD_FILE;
@@ -42,8 +39,7 @@ pub use stream::Stream;
 pub use vocab::{Vocab, VocabEntry};
 
 use self::saving::{Origin, Ours};
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 use tokens::Tokens;
 
 /// A token, and the bytes of the text that it covers.

@@ -1,15 +1,10 @@
 //! Saving a tokenizer beside its model, in files that give the same one again.
 
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 
 use super::Tokenizer;
 use super::metadata::Gguf;
-use crate::base::files::Files;
-use crate::base::{Result, json};
-use crate::err;
+use crate::common::*;
 
 pub(super) const JSON: &str = "tokenizer.json";
 pub(super) const CONFIG: &str = "tokenizer_config.json";

@@ -1,12 +1,9 @@
 //! The spelling of bytes in the tokens of a `tokenizer.json`, by its decoder.
 
-use serde_json::Value;
-
 use super::alphabet;
 use super::limits::replaced;
 use super::vocab::VocabEntry;
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// The rules that turn a token's name into its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! Pre-tokenizers of byte-level GGUF files, which split a text before its bytes are joined: by the name in
 //! `tokenizer.ggml.pre`.
 
-use crate::base::{Result, names};
-use crate::err;
+use crate::common::*;
 
 /// GPT-2's own expression, without its case for white space at the end, which is not needed.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";

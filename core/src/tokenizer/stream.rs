@@ -1,10 +1,8 @@
 //! Decoding tokens: several at once, or one by one during generation, where text is returned as soon as its characters
 //! are complete.
 
-use std::ops::Range;
-
 use super::vocab::Vocab;
-use crate::base::Result;
+use crate::common::*;
 
 impl Vocab {
     /// Decodes several tokens. Invalid bytes become U+FFFD, and special tokens are shown.

@@ -1,9 +1,6 @@
 //! The tokens that the post-processor of a `tokenizer.json` adds before and after a text.
 
-use serde_json::Value;
-
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Ids before the text, and ids after it.
 type AddedIds = (Vec<u32>, Vec<u32>);

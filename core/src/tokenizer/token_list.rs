@@ -1,14 +1,11 @@
 //! Tokenizers of a given vocabulary, for models that are created here: characters or words.
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::Arc;
 
 use super::saving::{Origin, Ours};
 use super::vocab::{Vocab, VocabEntry};
 use super::{Splitter, TokenSpan, Tokenizer};
-use crate::base::{Result, Task, names};
-use crate::err;
+use crate::common::*;
 
 /// Pieces looked up between two checks for an interruption.
 const BETWEEN_CHECKS: usize = 1 << 13;

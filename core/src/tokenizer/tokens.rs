@@ -1,11 +1,7 @@
 //! A text as a model reads it: token ids, and where in the text each of them comes from.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use super::Vocab;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 crate::options! {
     /// Options of how a text is split into tokens.

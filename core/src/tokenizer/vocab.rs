@@ -1,10 +1,9 @@
 //! The tokens of a tokenizer: their names in the file, and the bytes that they stand for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::base::budget::Budget;
-use crate::base::{Result, names};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Largest id. Ids are rows of an embedding; larger ones are errors of a file.
 const MOST: u32 = 1 << 24;

@@ -1,12 +1,9 @@
 //! The tokenizer of words and their parts in GGUF files of encoders, which is that of a `tokenizer.json`: WordPiece (Wu et al.
 //! 2016), as BERT has it.
 
-use serde_json::{Map, Value, json};
-
 use super::Tokenizer;
 use super::metadata::{Gguf, GgufMetadata};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tensor::files::gguf_value;
 
 /// The kind of tokenizer in GGUF files.
@@ -93,7 +90,6 @@ fn named(parts: &Gguf, metadata: &GgufMetadata, key: &str, usual: u32) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Task;
     use crate::tensor::files::gguf_value::Value;
 
     const TOKENS: [&str; 11] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁keep", "er", "▁é", "▁e", "▁,", "▁The"];

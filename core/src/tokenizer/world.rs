@@ -2,15 +2,12 @@
 //! longest at each place.
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::Arc;
 
 use super::metadata::Gguf;
 use super::saving::Origin;
 use super::vocab::{Vocab, VocabEntry};
 use super::{Splitter, TokenSpan, Tokenizer};
-use crate::base::{Result, Task};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The token that the file leaves out, and its name in the code of the tokenizer's authors.
 const END: (u32, &str) = (0, "<|rwkv_tokenizer_end_of_text|>");

@@ -1,14 +1,12 @@
 //! Adam with gradient clipping: trainable weights with their moments, and the settings of an update.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use candle_core::Var;
 
 use super::checkpoint::CheckpointReader;
 use super::schedule::Schedule;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tensor::Tensor;
 use kernels::AdamW;
 

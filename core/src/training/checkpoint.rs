@@ -1,16 +1,11 @@
 //! Checkpoints: all that a training needs to resume bit for bit, in one file that is written atomically.
 
-use std::path::{Path, PathBuf};
-
 use crate::base::disk::Mapping;
-use crate::base::files::Files;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 use crate::tensor::files::{NamedTensors, safetensors};
 
 crate::options! {
     /// Checkpoints of a training: their folder, and how often they are saved.
-    #[derive(Debug, Clone)]
     pub struct CheckpointOptions {
         /// A folder for checkpoints, from which the training resumes.
         dir: Option<String> = None;

@@ -4,7 +4,6 @@
 mod constraint;
 mod options;
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use candle_core::Var;
@@ -18,8 +17,7 @@ use super::history::of_step;
 use super::run::{TrainingEnd, run};
 use super::schedule::{Schedule, ScheduleShape};
 use super::trainer::Trainer;
-use crate::base::{Error, Kind, Result, Task, names};
-use crate::err;
+use crate::common::*;
 use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gradients};
 use crate::tensor::{DType, Tensor, floats};
 use constraint::Constraint;

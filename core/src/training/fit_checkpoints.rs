@@ -1,14 +1,9 @@
 //! Checkpoints of fits by descent, each with what identifies its fit.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use super::adam::Parameter;
 use super::checkpoint::{CheckpointFolder, CheckpointFormat, CheckpointReader, Checkpoints, with_way_out};
 use super::losses::{LossRecord, losses_in_tensor, losses_of_tensor};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tensor::Tensor;
 use crate::tensor::files::NamedTensors;
 

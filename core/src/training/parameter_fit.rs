@@ -1,15 +1,13 @@
 //! Fits of parameters by Adam to what models do on a text, with several named losses in each step.
 
 use kernels::AdamW;
-use serde_json::Value;
 
 use super::adam::{Optimizer, Parameter};
 use super::checkpoint::{CheckpointFolder, CheckpointFormat, Checkpoints};
 use super::fit_checkpoints::FitCheckpoints;
 use super::losses::{LossRecord, losses_of_step};
 use super::trainer::Trainer;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::tensor::Tensor;
 
 /// A fit of parameters: what a step computes, and the words of the fit.

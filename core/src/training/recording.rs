@@ -2,11 +2,9 @@
 
 use std::mem;
 
-use serde_json::Value;
-
 use super::trainer::Trainer;
 use crate::base::tracking::{RunEnd, TrackedRun, TrackedTraining};
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 
 /// The runs that trackers have of a training. Without trackers there are none, and nothing is done.
 pub struct Recording<'t> {
@@ -121,7 +119,7 @@ fn flatten(name: &str, value: Value, found: &mut Vec<(String, Value)>) {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use serde_json::json;
 

@@ -1,11 +1,7 @@
 //! The interface of a training that is made in steps: a model's, a dictionary's, or that of several at once.
 
-use std::path::Path;
-
-use serde_json::Value;
-
 use super::checkpoint::Checkpoints;
-use crate::base::{Result, Task};
+use crate::common::*;
 
 /// A model or a dictionary that is trained in steps.
 pub trait Trainer {

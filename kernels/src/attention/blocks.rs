@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use pulp::Arch;
-use rayon::prelude::*;
 
 use crate::arguments::reach::Reach;
+use crate::base::thread_pool;
 use crate::linear::factor::{Factor, Onto, multiply};
 use crate::numbers::elementwise::{Replace, SoftCap};
 use crate::numbers::softmax::Softmax;
@@ -83,7 +83,7 @@ impl AttentionSizes {
             let mut buffer = Vec::new();
             (0..blocks).for_each(|index| block(index, &mut buffer));
         } else {
-            (0..blocks).into_par_iter().for_each_init(Vec::new, |buffer, index| block(index, buffer));
+            thread_pool::each(blocks, &block);
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use rayon::prelude::*;
 
+use super::thread_pool;
+
 /// A place in memory that threads write to, each at indices of its own.
 struct Places<T>(*mut T);
 
@@ -15,6 +17,17 @@ impl<T> Places<T> {
     /// may not share.
     fn at(&self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
+    }
+
+    /// Returns the block that begins with a place, of all that there are.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the places of this block while it is borrowed.
+    #[expect(clippy::mut_from_ref, reason = "each block is handed out once")]
+    unsafe fn block(&self, first: usize, block: usize, all: usize) -> &mut [T] {
+        // SAFETY: the block lies within the places, and is ours alone.
+        unsafe { std::slice::from_raw_parts_mut(self.at(first), block.min(all - first)) }
     }
 }
 
@@ -40,16 +53,19 @@ pub fn blocks<T: Send, U: Send>(places: &mut [T], block: usize, one: &(dyn Fn(us
     let all = places.len();
     let block = block.max(1);
     let places = Places(places.as_mut_ptr());
-    map(all.div_ceil(block), &|number| {
-        let first = number * block;
-        // SAFETY: blocks lie within the slice and do not overlap, and the slice is borrowed until all are done.
-        one(first, unsafe { std::slice::from_raw_parts_mut(places.at(first), block.min(all - first)) })
-    })
+    // SAFETY: blocks lie within the slice and do not overlap, and the slice is borrowed until all are done.
+    map(all.div_ceil(block), &|number| unsafe { one(number * block, places.block(number * block, block, all)) })
 }
 
-/// Calls `fill` like [`blocks`], where there is nothing to give back.
+/// Calls `fill` like [`blocks`], where there is nothing to give back and blocks are short work.
 pub fn fill<T: Send>(places: &mut [T], block: usize, fill: &(dyn Fn(usize, &mut [T]) + Sync)) {
-    blocks(places, block, fill);
+    let all = places.len();
+    let block = block.max(1);
+    let places = Places(places.as_mut_ptr());
+    thread_pool::each(all.div_ceil(block), &|number, (): &mut ()| {
+        // SAFETY: as in `blocks`.
+        fill(number * block, unsafe { places.block(number * block, block, all) });
+    });
 }
 
 /// Returns the results of `one` for each item, in order.

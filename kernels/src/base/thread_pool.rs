@@ -1,8 +1,8 @@
-//! Short pieces of work on all threads, for the two hundred products of one token.
+//! Short pieces of work on all threads, for the hundreds of products, sums and norms of a forward pass.
 //!
 //! rayon's threads sleep between two products, the one who asks sleeps while they work, and each waking takes 10 to 70 µs: a
-//! tenth of a token. Here the one who asks works too, and the helpers look for the next piece of work for a moment before
-//! they sleep. Results do not depend on who computes what.
+//! tenth of a token that is generated, and as much of a pass over a short text. Here the one who asks works too, and the
+//! helpers look for the next piece of work for a moment before they sleep. Results do not depend on who computes what.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +19,13 @@ const LOOKS: usize = 4000;
 /// enough to end together.
 const PARTS: usize = 8;
 
-/// Work on a part, by its number, with a buffer that each thread keeps.
-type PartWork<'a> = &'a (dyn Fn(usize, &mut Vec<f32>) + Sync);
+/// Work on the parts that a thread takes, by their numbers.
+type ThreadWork<'a> = &'a (dyn Fn(&mut dyn Iterator<Item = usize>) + Sync);
 
 struct ThreadPool {
     /// The lock of the thread that asks for work.
     turn: Mutex<()>,
-    work: UnsafeCell<Option<(PartWork<'static>, usize, usize)>>,
+    work: UnsafeCell<Option<(ThreadWork<'static>, usize, usize)>>,
     /// The number of the piece of work.
     number: AtomicUsize,
     /// 0 while there is no work, otherwise 1 and the number of helpers who are at it.
@@ -68,29 +68,33 @@ fn pool() -> Option<&'static ThreadPool> {
     (!helpers.is_empty()).then_some(pool)
 }
 
-/// Calls `work` for each number below `count`, on all threads.
-pub fn each(count: usize, work: PartWork) {
+/// Calls `work` for each number below `count`, on all threads, with a buffer that each thread keeps meanwhile.
+pub fn each<B: Default>(count: usize, work: &(dyn Fn(usize, &mut B) + Sync)) {
     // Threads of a pool have others beside them that wait for them.
     let is_apart = rayon::current_thread_index().is_none();
     let pool = pool().filter(|_| is_apart && count > 1);
+    let of_thread = |numbers: &mut dyn Iterator<Item = usize>| {
+        let mut buffer = B::default();
+        numbers.for_each(|number| work(number, &mut buffer));
+    };
     match pool.map(|pool| (pool, pool.turn.try_lock())) {
-        Some((pool, Ok(_turn))) => pool.each(count, work),
+        Some((pool, Ok(_turn))) => pool.each(count, &of_thread),
         Some((pool, Err(TryLockError::Poisoned(poisoned)))) => {
             let _turn = poisoned.into_inner();
-            pool.each(count, work);
+            pool.each(count, &of_thread);
         }
         // Another thread has the team.
-        _ => (0..count).into_par_iter().for_each_init(Vec::new, |buffer, number| work(number, buffer)),
+        _ => (0..count).into_par_iter().for_each_init(B::default, |buffer, number| work(number, buffer)),
     }
 }
 
 impl ThreadPool {
-    fn each(&self, count: usize, work: PartWork) {
+    fn each(&self, count: usize, work: ThreadWork) {
         let at_once = (count / (PARTS * (self.asleep.len() + 1))).max(1);
         // SAFETY: nobody has joined, since `open` is 0 while we hold the turn; and the work outlives this function's wait for
         // all who join.
         unsafe {
-            let work = std::mem::transmute::<PartWork<'_>, PartWork<'static>>(work);
+            let work = std::mem::transmute::<ThreadWork<'_>, ThreadWork<'static>>(work);
             *self.work.get() = Some((work, count, at_once));
         }
         self.next.store(0, Relaxed);
@@ -115,15 +119,12 @@ impl ThreadPool {
     }
 
     /// Takes parts while there are some.
-    fn take(&self, work: PartWork, count: usize, at_once: usize) {
-        let mut buffer = Vec::new();
-        loop {
+    fn take(&self, work: ThreadWork, count: usize, at_once: usize) {
+        let stretches = std::iter::from_fn(|| {
             let first = self.next.fetch_add(at_once, Relaxed);
-            if first >= count {
-                return;
-            }
-            (first..count.min(first + at_once)).for_each(|number| work(number, &mut buffer));
-        }
+            (first < count).then(|| first..count.min(first + at_once))
+        });
+        work(&mut stretches.flatten());
     }
 
     /// Works for all the life of a helper: waits for work, joins it, and leaves it.
@@ -177,7 +178,7 @@ mod tests {
         let ask = || {
             for count in [0, 1, 2, 3, 17, 1000, 5000] {
                 let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-                each(count, &|number, buffer| {
+                each(count, &|number, buffer: &mut Vec<f32>| {
                     buffer.push(1.0);
                     done[number].fetch_add(1, Relaxed);
                 });
@@ -195,10 +196,10 @@ mod tests {
     #[test]
     fn a_panic_ends_the_work_and_the_team_works_on() {
         for _ in 0..50 {
-            let failed = catch_unwind(|| each(100, &|number, _| assert_ne!(number, 37)));
+            let failed = catch_unwind(|| each(100, &|number, (): &mut ()| assert_ne!(number, 37)));
             assert!(failed.is_err());
             let sum = AtomicUsize::new(0);
-            each(100, &|number, _| _ = sum.fetch_add(number, Relaxed));
+            each(100, &|number, (): &mut ()| _ = sum.fetch_add(number, Relaxed));
             assert_eq!(sum.into_inner(), 4950);
         }
     }

@@ -7,7 +7,8 @@ use pulp::Arch;
 
 use super::dots::aligned;
 use super::half_precision::Halves;
-use super::packed::PackedMatrix;
+use super::int8::Form;
+use super::packed::{PackedMatrix, Rounding};
 use crate::base::error::{Result, bail};
 
 /// Numbers that stay in the first cache: 16 KiB.
@@ -43,7 +44,17 @@ impl<'a> Matrix<'a> {
 
     /// Returns whether products round what they read to bf16, as the matrix is.
     pub(super) fn rounds(&self) -> bool {
-        matches!(self, Self::Packed(packed) if packed.rounds())
+        matches!(self, Self::Packed(packed) if packed.rounding() == Some(Rounding::Bf16))
+    }
+
+    /// Returns the matrix and the form of its integers, if products multiply these.
+    pub(super) fn integers(&self) -> Option<(&PackedMatrix, Form)> {
+        match self {
+            Self::Packed(packed) if packed.rounding() == Some(Rounding::Int8) => {
+                Some((packed, Form::of(packed.packing())?))
+            }
+            _ => None,
+        }
     }
 
     /// Copies some of the matrix's rows, two numbers of bf16 in each place, one row after the other; false if they are

@@ -1,7 +1,7 @@
 //! Linear maps and sums, with their gradients: dx = dy W, dW = dy^T x, db = the sum of the rows of dy.
 //!
-//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, products of numbers rounded to bf16,
-//! the activation functions that a product applies to its result, and small networks that read one number each.
+//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, products of numbers rounded to bf16
+//! and of integers, the activation functions that a product applies to its result, and small networks that read one number each.
 
 pub(crate) mod activation;
 mod bf16;
@@ -9,6 +9,7 @@ pub(crate) mod columns;
 mod dots;
 pub(crate) mod factor;
 mod half_precision;
+mod int8;
 pub(crate) mod matrix;
 mod of_input;
 pub(crate) mod packed;
@@ -22,6 +23,7 @@ use rayon::prelude::*;
 
 use crate::arguments::activation::Activation;
 use crate::base::error::Result;
+use crate::base::thread_pool;
 use crate::device;
 use crate::numbers::elementwise::{sum, summed};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, OutputPointer, flat};
@@ -249,7 +251,7 @@ pub(crate) unsafe fn in_tiles(target: OutputPointer, [m, n, k]: [usize; 3], a: F
     };
     match down * across {
         1 => one(0),
-        tiles => (0..tiles).into_par_iter().with_max_len(1).for_each(one),
+        tiles => thread_pool::each(tiles, &|index, (): &mut ()| one(index)),
     }
 }
 

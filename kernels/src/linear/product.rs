@@ -1,9 +1,8 @@
 //! The matrix product of linear maps: in tiles for many rows, by dot products for the few rows of prompts and of generation.
 
-use rayon::prelude::*;
-
 use super::bf16;
 use super::dots::{aligned, dots};
+use super::int8;
 use super::matrix::Matrix;
 use super::rounded;
 use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
@@ -27,6 +26,9 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     }
     let arch = arch();
     let place = result.pointer();
+    if let Some((weight, form)) = weight.integers().filter(|_| inner > 0) {
+        return int8::product(result, x, weight, form, sizes, finish);
+    }
     let few = rows <= FEW_ROWS && inner > 0;
     if weight.rounds() && !few && inner > 0 {
         return rounded::product(result, x, weight, sizes, finish);
@@ -77,11 +79,9 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     };
     if across * down == 1 {
         tile(0, &mut Vec::new(), &mut Vec::new());
-    } else if few {
-        thread_pool::each(across * down, &|index, buffer| tile(index, buffer, &mut Vec::new()));
     } else {
-        let each = |[buffer, turning]: &mut [Vec<f32>; 2], index: usize| tile(index, buffer, turning);
-        (0..across * down).into_par_iter().for_each_init(Default::default, each);
+        let each = |index, [buffer, turning]: &mut [Vec<f32>; 2]| tile(index, buffer, turning);
+        thread_pool::each(across * down, &each);
     }
 }
 

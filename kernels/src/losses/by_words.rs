@@ -1,8 +1,15 @@
 //! Losses, divergences and the likeliest words of rows that an unembedding reads, whose logits exist for some words at a
 //! time: cut cross-entropy (Wijmans et al. 2024, arXiv 2411.09009).
 //!
-//! Each block of logits is summed up before the next one is computed, and a backward pass computes them again. The logits
-//! of 4,096 rows and 2^18 words would take 4 GiB; a block takes 16 MiB.
+//! Each block of logits is summed up before the next one is computed. The logits of 4,096 rows and 2^18 words would take
+//! 4 GiB; a block takes 16 MiB.
+//!
+//! Where rows have a gradient it is summed up beside them, as attention over long texts is: after each block the sums are the
+//! gradients for a vocabulary of the words so far, and what comes with the next block lowers the share of these. So a
+//! backward pass computes no logits again, and has nothing to interrupt. A loss costs two products in place of three, one
+//! for its logits and one for its gradient. A divergence costs four in place of five: two for logits, and two for the
+//! gradient, since the shares of p and of q change by different factors, so that the sums of p are needed apart. With three
+//! all logits of both would have to be kept until their totals are known; where these are few the core does that.
 
 use std::ops::Range;
 
@@ -10,16 +17,16 @@ use candle_core::{DType, Device, Tensor};
 use pulp::Arch;
 
 use super::divergence::{Divergence, DivergenceSlopes, DivergenceSums, RowDivergence, divergences_plain};
-use super::{LogitSlopes, Total, check_targets, token_losses_plain};
-use crate::base::error::{Error, Result, bail};
+use super::row_slopes::{RowSlopes, times_gradients};
+use super::{LogitSlopes, Total, check_targets, token_losses_plain, totals_plain};
+use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
 use crate::base::parallel;
-use crate::linear::factor::{Factor, Onto};
+use crate::linear::linear_plain;
 use crate::linear::matrix::Matrix;
 use crate::linear::packed::PackedMatrix;
 use crate::linear::product;
 use crate::linear::tile::{Finish, ProductSizes};
-use crate::linear::{in_tiles, linear_plain};
 use crate::numbers::elementwise::{Replace, SoftCap, Times};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use crate::tape::record::record;
@@ -28,6 +35,9 @@ use crate::tape::record::record;
 pub const WORDS: usize = 1 << 12;
 /// Rows of a block, at most: for so many, weights are read and turned once.
 const ROWS: usize = 1 << 10;
+/// Number of rows up to which the last bits of a product depend on how many there are: copies of so few rows are not
+/// joined, so that rows that are equal have equal logits.
+const FEW_ROWS: usize = 32;
 
 /// A function that says whether to go on, and is asked before each block.
 pub type GoesOn<'a> = &'a dyn Fn() -> bool;
@@ -78,7 +88,13 @@ pub fn token_losses_of(rows: UnembeddedRows, targets: &[u32], goes_on: GoesOn) -
     losses_by(rows, targets, WORDS, goes_on)
 }
 
-/// Computes KL(softmax(p) || softmax(q)) of each row, in nats: `[rows]`, in f64, but in f32 where q has a gradient.
+/// Computes log(sum of e^logits) of each row: `[rows]`. A gradient flows to the rows.
+pub fn totals_of(rows: UnembeddedRows, goes_on: GoesOn) -> Result<Tensor> {
+    totals_by(rows, WORDS, goes_on)
+}
+
+/// Computes KL(softmax(p) || softmax(q)) of each row of q, in nats: `[rows]`, in f64, but in f32 where q has a gradient. The
+/// rows of q are as many as those of p, or several times as many: each time all rows of p.
 pub fn divergences_of(p: UnembeddedRows, q: UnembeddedRows, goes_on: GoesOn) -> Result<Tensor> {
     divergences_by(p, q, WORDS, goes_on)
 }
@@ -112,20 +128,19 @@ pub(super) struct RowSums {
     pub picked: Vec<f32>,
 }
 
-/// Function that replaces the logits of a row for some words by their gradients: from the number of the row, the words,
-/// and the logits of another prediction there, if there is one.
-type Slopes<'a> = &'a (dyn Fn(usize, &Range<usize>, &[f32], &mut [f32]) + Sync);
+/// Target of a row that has none.
+const NO_WORD: u32 = u32::MAX;
 
 impl Unembedding {
     /// Returns the numbers of words and of what each reads.
-    fn dims(&self) -> Result<[usize; 2]> {
+    pub(super) fn dims(&self) -> Result<[usize; 2]> {
         match &self.matrix {
             UnembeddingMatrix::Numbers(numbers) => numbers.dims2().map(Into::into).map_err(Into::into),
             UnembeddingMatrix::Packed(packed) => Ok(packed.dims()),
         }
     }
 
-    fn way(&self, x: &Tensor) -> Result<Implementation> {
+    pub(super) fn way(&self, x: &Tensor) -> Result<Implementation> {
         let [words, inner] = self.dims()?;
         let is_narrow = |t: &Tensor| matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16);
         let reads = |t: &Tensor| matches!(t.device(), Device::Cpu) && is_narrow(t) && !t.track_op();
@@ -138,8 +153,8 @@ impl Unembedding {
         Ok(if is_fused { Implementation::of(&[x]) } else { Implementation::Plain })
     }
 
-    /// Computes the logits of all words, `[rows, words]`.
-    fn logits_plain(&self, x: &Tensor) -> Result<Tensor> {
+    /// Computes the logits of all words, `[rows, words]`, by candle's operations.
+    pub fn logits_plain(&self, x: &Tensor) -> Result<Tensor> {
         let [words, _] = self.dims()?;
         let matrix = match &self.matrix {
             UnembeddingMatrix::Numbers(numbers) => numbers.clone(),
@@ -156,7 +171,7 @@ impl Unembedding {
     }
 
     /// Returns the unembedding of some words.
-    fn part(&self, words: &Range<usize>) -> Result<Self> {
+    pub(super) fn part(&self, words: &Range<usize>) -> Result<Self> {
         let matrix = match &self.matrix {
             UnembeddingMatrix::Numbers(numbers) => {
                 UnembeddingMatrix::Numbers(numbers.narrow(0, words.start, words.len())?.contiguous()?)
@@ -168,7 +183,7 @@ impl Unembedding {
     }
 
     /// Returns the matrix in f32.
-    fn floats(&self) -> Result<Tensor> {
+    pub(super) fn floats(&self) -> Result<Tensor> {
         match &self.matrix {
             UnembeddingMatrix::Numbers(numbers) => flat(numbers),
             UnembeddingMatrix::Packed(packed) => packed.tensor(),
@@ -176,7 +191,7 @@ impl Unembedding {
     }
 
     /// Computes the logits of rows for all words of a part, in memory that has room for them.
-    fn logits<'a>(&self, x: &[f32], memory: &'a mut Fresh) -> Result<&'a mut [f32]> {
+    pub(super) fn logits<'a>(&self, x: &[f32], memory: &'a mut Fresh) -> Result<&'a mut [f32]> {
         let [out, inner] = self.dims()?;
         let rows = x.len() / inner.max(1);
         let bias = self.bias.as_ref().map(FlatNumbers::of).transpose()?;
@@ -229,99 +244,111 @@ impl Unembedding {
         Ok(())
     }
 
-    /// Adds up the powers of the logits of at least one row.
-    pub(super) fn row_sums(&self, x: &[f32], targets: &[u32], words: usize, goes_on: GoesOn) -> Result<RowSums> {
+    /// Adds up the powers of the logits of at least one row, and if asked the slopes of each row's loss.
+    pub(super) fn row_sums(
+        &self,
+        x: &[f32],
+        targets: &[u32],
+        words: usize,
+        goes_on: GoesOn,
+        mut slopes: Option<&mut LossSlopes>,
+    ) -> Result<RowSums> {
         let mut totals = vec![f64::NEG_INFINITY; targets.len()];
         let mut picked = vec![0.0; targets.len()];
-        self.each_block(x, words, goes_on, |LogitBlock { rows, words, logits }, _| {
+        self.each_block(x, words, goes_on, |LogitBlock { rows, words, logits }, part| {
+            let before = totals[rows.clone()].to_vec();
             for (row, total) in rows.clone().zip(block_totals(logits, words.len())) {
                 totals[row] = joined(totals[row], f64::from(total));
             }
             pick(&mut picked, targets, &rows, &words, logits);
-            Ok(())
+            match slopes.as_deref_mut() {
+                None => Ok(()),
+                Some(slopes) => {
+                    let after = &totals[rows.clone()];
+                    let targets = &targets[rows.clone()];
+                    slopes.add(LogitBlock { rows, words, logits }, part, targets, [&before, after])
+                }
+            }
         })?;
         Ok(RowSums { totals, picked })
     }
 
-    /// Computes the gradient of rows x from those of their logits. Rows whose own gradient is 0 are left out, and so are
-    /// those beside them.
-    fn pulled_back(
-        &self,
-        x: &Tensor,
-        beside: Option<(&Self, &Tensor)>,
-        gradients: &[f32],
-        words: usize,
-        slopes: Slopes,
-    ) -> Result<Fresh> {
-        let arch = arch();
-        let [all, inner] = self.dims()?;
-        let kept: Vec<usize> = (0..gradients.len()).filter(|row| gradients[*row] != 0.0).collect();
-        let mut result = vec![0.0; gradients.len() * inner];
-        if kept.is_empty() {
-            return Ok(result.into());
-        }
-        let rows = some_rows(x, &kept)?;
-        let beside = beside.map(|(by, x)| Ok::<_, Error>((by, some_rows(x, &kept)?))).transpose()?;
-        let mut memory = Fresh::new(if beside.is_some() { height(kept.len()) * words.min(all) } else { 0 })?;
-        let mut sums = Fresh::from(vec![0.0; rows.len()]);
-        let place = sums.pointer();
-        self.each_block(&rows, words, &|| true, |LogitBlock { rows, words, logits }, part| {
-            let width = words.len();
-            let other: &[f32] = match &beside {
-                Some((by, x)) => by.part(&words)?.logits(of_rows(x, &rows, kept.len()), &mut memory)?,
-                None => &[],
-            };
-            parallel::fill(logits, width, &|first, logits| {
-                let at = first / width;
-                let other = if other.is_empty() { other } else { &other[at * width..(at + 1) * width] };
-                self.uncapped(arch, logits, &|logits| slopes(kept[rows.start + at], &words, other, logits));
-            });
-            let weights = part.floats()?;
-            let weights = FlatNumbers::of(&weights)?;
-            let weights = Factor { numbers: weights.slice(), row: inner as isize, column: 1 };
-            let logits = Factor { numbers: logits, row: width as isize, column: 1 };
-            let sizes = [rows.len(), inner, width];
-            // SAFETY: these rows of the sums, all of which are written and to which nothing else refers.
-            unsafe { in_tiles(place.moved(rows.start * inner), sizes, logits, weights, Onto::WhatIsThere) };
-            Ok(())
-        })?;
-        for (row, sums) in kept.iter().zip(sums.numbers().chunks_exact(inner)) {
-            result[row * inner..(row + 1) * inner].copy_from_slice(sums);
-        }
-        Ok(result.into())
+    /// Returns the derivative of the cap at each logit, if there is a cap.
+    pub(super) fn cap_slopes(&self, logits: &[f32]) -> Option<Vec<f32>> {
+        let cap = self.cap? as f32;
+        Some(logits.iter().map(|logit| 1.0 - (logit / cap) * (logit / cap)).collect())
     }
 
-    /// Replaces logits by their gradients, and these by the gradients of what cap and scale were applied to.
-    fn uncapped(&self, arch: Arch, logits: &mut [f32], slopes: &dyn Fn(&mut [f32])) {
-        let before = self.cap.map(|cap| (cap as f32, logits.to_vec()));
-        slopes(logits);
-        if let Some((cap, before)) = before {
-            for (slope, logit) in logits.iter_mut().zip(before) {
-                *slope *= 1.0 - (logit / cap) * (logit / cap);
-            }
+    /// Replaces the gradients of logits by those of what cap, whose derivatives these are, and scale were applied to.
+    pub(super) fn pull_through(&self, arch: Arch, caps: Option<&[f32]>, slopes: &mut [f32]) {
+        for (slope, of_cap) in slopes.iter_mut().zip(caps.unwrap_or_default()) {
+            *slope *= of_cap;
         }
         if let Some(scale) = self.scale {
-            arch.dispatch(Replace(logits, Times(scale as f32)));
+            arch.dispatch(Replace(slopes, Times(scale as f32)));
         }
+    }
+}
+
+/// Slopes of each row's loss, log(sum of e^logits) - the target's logit.
+pub(super) struct LossSlopes {
+    /// Sums over the words so far, weighed by their probabilities among these.
+    means: RowSlopes,
+    of_targets: RowSlopes,
+}
+
+impl LossSlopes {
+    fn new(rows: usize, inner: usize) -> Self {
+        Self { means: RowSlopes::new(rows, inner), of_targets: RowSlopes::new(rows, inner) }
+    }
+
+    /// Adds the words of a block, whose logits it replaces, for rows that have these targets, and these totals before the
+    /// block and after it.
+    fn add(
+        &mut self,
+        LogitBlock { rows, words, logits }: LogitBlock,
+        part: &Unembedding,
+        targets: &[u32],
+        [before, after]: [&[f64]; 2],
+    ) -> Result<()> {
+        let arch = arch();
+        let inner = self.means.inner();
+        let weights = part.floats()?;
+        let weights = FlatNumbers::of(&weights)?;
+        let weights = weights.slice();
+        let means = self.means.rows(&rows).chunks_exact_mut(inner);
+        let of_targets = self.of_targets.rows(&rows).chunks_exact_mut(inner);
+        let each = logits.chunks_exact_mut(words.len()).zip(means.zip(of_targets)).enumerate();
+        parallel::of_each(each, &|(at, (logits, (mean, of_target)))| {
+            let caps = part.cap_slopes(logits);
+            let target = (targets[at] as usize).wrapping_sub(words.start);
+            if target < words.len() {
+                let of_cap = caps.as_ref().map_or(1.0, |caps| caps[target]);
+                of_target.copy_from_slice(&weights[target * inner..(target + 1) * inner]);
+                part.pull_through(arch, None, of_target);
+                arch.dispatch(Replace(of_target, Times(of_cap)));
+            }
+            let total = after[at] as f32;
+            arch.dispatch(LogitSlopes { logits: &mut *logits, total, target: usize::MAX, gradient: 1.0 });
+            part.pull_through(arch, caps.as_deref(), logits);
+            arch.dispatch(Replace(mean, Times((before[at] - after[at]).exp() as f32)));
+        });
+        self.means.add(&rows, logits, weights);
+        Ok(())
+    }
+
+    fn numbers(self) -> Vec<f32> {
+        let mut slopes = self.means.numbers();
+        for (slope, of_target) in slopes.iter_mut().zip(self.of_targets.numbers()) {
+            *slope -= of_target;
+        }
+        slopes
     }
 }
 
 /// Returns the height of blocks of at least one row, all of about the same.
 fn height(rows: usize) -> usize {
     rows.div_ceil(rows.div_ceil(ROWS))
-}
-
-/// Returns some rows of `[.., inner]`, one after the other.
-fn some_rows(x: &Tensor, kept: &[usize]) -> Result<Vec<f32>> {
-    let inner = x.dims().last().copied().unwrap_or_default();
-    let numbers = FlatNumbers::of(x)?;
-    Ok(kept.iter().flat_map(|row| &numbers.slice()[row * inner..(row + 1) * inner]).copied().collect())
-}
-
-/// Returns a range of `count` rows.
-fn of_rows<'a>(x: &'a [f32], rows: &Range<usize>, count: usize) -> &'a [f32] {
-    let inner = x.len() / count.max(1);
-    &x[rows.start * inner..rows.end * inner]
 }
 
 /// Computes log(sum of e^logits) of each row of a block.
@@ -340,126 +367,198 @@ pub(crate) fn losses_by(rows: UnembeddedRows, targets: &[u32], words: usize, goe
     let UnembeddedRows { x, by } = rows;
     let [all, inner] = by.dims()?;
     check_targets(targets, x.elem_count() / inner.max(1), all)?;
-    let way = by.way(x)?;
-    if way == Implementation::Plain {
+    if by.way(x)? == Implementation::Plain {
         return token_losses_plain(&by.logits_plain(x)?, targets);
     }
+    losses_in_blocks("token_losses_of", rows, targets, words, goes_on)
+}
+
+pub(crate) fn totals_by(rows: UnembeddedRows, words: usize, goes_on: GoesOn) -> Result<Tensor> {
+    let UnembeddedRows { x, by } = rows;
+    if by.way(x)? == Implementation::Plain {
+        return Ok(totals_plain(&by.logits_plain(x)?)?.squeeze(1)?);
+    }
+    let [_, inner] = by.dims()?;
+    losses_in_blocks("totals_of", rows, &vec![NO_WORD; x.elem_count() / inner], words, goes_on)
+}
+
+/// Computes log(sum of e^logits) of each row, less the logit of its target if it has one.
+fn losses_in_blocks(
+    name: &'static str,
+    rows: UnembeddedRows,
+    targets: &[u32],
+    words: usize,
+    goes_on: GoesOn,
+) -> Result<Tensor> {
+    let UnembeddedRows { x, by } = rows;
+    let [_, inner] = by.dims()?;
+    let mut slopes = x.track_op().then(|| LossSlopes::new(targets.len(), inner));
     let from = flat(x)?;
-    let RowSums { totals, picked } = by.row_sums(FlatNumbers::of(&from)?.slice(), targets, words, goes_on)?;
+    let from = FlatNumbers::of(&from)?;
+    let RowSums { totals, picked } = by.row_sums(from.slice(), targets, words, goes_on, slopes.as_mut())?;
     let losses = totals.iter().zip(&picked).map(|(total, picked)| (total - f64::from(*picked)) as f32);
     let losses = Fresh::from(losses.collect::<Vec<f32>>());
-    if way == Implementation::Fused {
-        return losses.tensor(&[targets.len()], DType::F32);
-    }
-    let by = by.clone();
+    let Some(slopes) = slopes.map(LossSlopes::numbers) else { return losses.tensor(&[targets.len()], DType::F32) };
     let dims = x.dims().to_vec();
-    let ids = targets.to_vec();
-    record("token_losses_of", losses, &[targets.len()], &[x], move |_, gradient| {
-        let arch = arch();
-        let gradient = flat(gradient)?;
-        let gradients = FlatNumbers::of(&gradient)?;
-        let gradients = gradients.slice();
-        let slopes = |row: usize, words: &Range<usize>, _: &[f32], logits: &mut [f32]| {
-            // A target that is not among these words has no place there.
-            let target = (ids[row] as usize).wrapping_sub(words.start);
-            arch.dispatch(LogitSlopes { logits, total: totals[row] as f32, target, gradient: gradients[row] });
-        };
-        let found = by.pulled_back(&from, None, gradients, words, &slopes)?;
-        Ok(vec![Some(found.tensor(&dims, DType::F32)?)])
-    })
+    record(name, losses, &[targets.len()], &[x], move |_, gradient| times_gradients(&slopes, &dims, gradient))
 }
 
 pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize, goes_on: GoesOn) -> Result<Tensor> {
-    let p_x = p.x.detach();
     let [p_words, p_inner] = p.by.dims()?;
     let [q_words, inner] = q.by.dims()?;
     let rows = q.x.elem_count() / inner.max(1);
-    if p_words != q_words || p_x.elem_count() / p_inner.max(1) != rows {
+    let copies = rows / (p.x.elem_count() / p_inner.max(1)).max(1);
+    if p_words != q_words || copies * (p.x.elem_count() / p_inner.max(1)) != rows {
         bail!(Shape, "expected as many rows and words of both predictions, found {p_words} and {q_words} words");
     }
+    let p_x = p.x.detach().reshape(((), p_inner))?;
     let way = if p.by.way(&p_x)? == Implementation::Fused { q.by.way(q.x)? } else { Implementation::Plain };
+    // Where logits are replaced by slopes, each row of q needs its own of p.
+    let p_x = if copies > 1 && way != Implementation::Fused { p_x.repeat((copies, 1))? } else { p_x };
     if way == Implementation::Plain {
         return divergences_plain(&p.by.logits_plain(&p_x)?, &q.by.logits_plain(q.x)?);
     }
     let from_p = flat(&p_x)?;
     let from_q = flat(q.x)?;
-    let found = row_divergences((p.by, &from_p), (q.by, &from_q), rows, words, goes_on)?;
-    let divergences = found.iter().map(|row| row.divergence);
-    if way == Implementation::Fused {
+    let mut sums = RowsBeside(vec![None; rows]);
+    let mut slopes = (way == Implementation::Recorded).then(|| SlopesBeside::new(rows, inner));
+    side_by_side((p.by, &from_p), (q.by, &from_q), words, goes_on, |block| {
+        let before = sums.totals(&block.rows);
+        sums.add(&block);
+        match &mut slopes {
+            None => Ok(()),
+            Some(slopes) => slopes.add([&before, &sums.totals(&block.rows)], block),
+        }
+    })?;
+    let divergences = sums.divergences().into_iter().map(|row| row.divergence);
+    let Some(slopes) = slopes.map(SlopesBeside::numbers) else {
         return Ok(Tensor::from_vec(divergences.collect::<Vec<f64>>(), rows, &Device::Cpu)?);
-    }
+    };
     let divergences = Fresh::from(divergences.map(|divergence| divergence as f32).collect::<Vec<f32>>());
-    let p_by = p.by.clone();
-    let q_by = q.by.clone();
     let dims = q.x.dims().to_vec();
-    record("divergences_of", divergences, &[rows], &[q.x], move |_, gradient| {
-        let arch = arch();
-        let gradient = flat(gradient)?;
-        let gradients = FlatNumbers::of(&gradient)?;
-        let gradients = gradients.slice();
-        let slopes = |row: usize, _: &Range<usize>, p: &[f32], q: &mut [f32]| {
-            arch.dispatch(DivergenceSlopes { p, q, totals: found[row].totals, gradient: gradients[row] });
-        };
-        let found = q_by.pulled_back(&from_q, Some((&p_by, &from_p)), gradients, words, &slopes)?;
-        Ok(vec![Some(found.tensor(&dims, DType::F32)?)])
-    })
+    record("divergences_of", divergences, &[rows], &[q.x], move |_, gradient| times_gradients(&slopes, &dims, gradient))
 }
 
-/// Calls `take` with the logits of p and of each of the others, for some rows and words at a time: with the number of the
-/// other one, the rows, the words, and both logits.
+/// Logits of p and q for some words, and for some rows of q.
+struct BlockBeside<'a> {
+    rows: Range<usize>,
+    words: Range<usize>,
+    /// Logits of the rows of p, each time all of which the rows of q are.
+    p: &'a mut [f32],
+    q: &'a mut [f32],
+    /// Unembedding of q for these words.
+    by: &'a Unembedding,
+}
+
+/// Calls `take` with every block of the logits of p and q; q has as many rows as p, or several times as many.
 fn side_by_side(
     (p_by, p): (&Unembedding, &Tensor),
-    others: &[(&Unembedding, &Tensor)],
+    (q_by, q): (&Unembedding, &Tensor),
     words: usize,
     goes_on: GoesOn,
-    mut take: impl FnMut(usize, &Range<usize>, &Range<usize>, [&[f32]; 2]),
+    mut take: impl FnMut(BlockBeside) -> Result<()>,
 ) -> Result<()> {
-    let [all, inner] = p_by.dims()?;
+    let [all, p_inner] = p_by.dims()?;
+    let [_, inner] = q_by.dims()?;
     let p = FlatNumbers::of(p)?;
-    let numbers = others.iter().map(|(_, x)| FlatNumbers::of(x)).collect::<Result<Vec<_>>>()?;
-    let count = p.slice().len() / inner.max(1);
-    let mut memory = Fresh::new(height(count) * words.min(all))?;
+    let q = FlatNumbers::of(q)?;
+    let count = p.slice().len() / p_inner;
+    let copies = q.slice().len() / inner / count;
+    let mut memory = Fresh::new(ROWS.min(copies * count) * words.min(all))?;
     p_by.each_block(p.slice(), words, goes_on, |LogitBlock { rows, words, logits }, _| {
-        for (number, ((by, _), x)) in others.iter().zip(&numbers).enumerate() {
-            let q = by.part(&words)?.logits(of_rows(x.slice(), &rows, count), &mut memory)?;
-            take(number, &rows, &words, [logits, q]);
+        let by = &q_by.part(&words)?;
+        // Copies lie one after the other only where a block has all rows of p.
+        let at_once = if rows.len() == count && count > FEW_ROWS { ROWS / count } else { 1 };
+        for first in (0..copies).step_by(at_once) {
+            if !goes_on() {
+                bail!(Interrupted, "interrupted");
+            }
+            let last = copies.min(first + at_once) - 1;
+            let rows = first * count + rows.start..last * count + rows.end;
+            let q = by.logits(&q.slice()[rows.start * inner..rows.end * inner], &mut memory)?;
+            take(BlockBeside { rows, words: words.clone(), p: &mut *logits, q, by })?;
         }
         Ok(())
     })
+}
+
+/// Slopes of each row's divergence by the row of q: the difference of two sums over the words so far, weighed by their
+/// probabilities of q and of p among these. It is summed up as a difference, so that of predictions that are close no
+/// digits are lost.
+struct SlopesBeside {
+    differences: RowSlopes,
+    /// Sums that are weighed by the probabilities of p.
+    means: RowSlopes,
+}
+
+impl SlopesBeside {
+    fn new(rows: usize, inner: usize) -> Self {
+        Self { differences: RowSlopes::new(rows, inner), means: RowSlopes::new(rows, inner) }
+    }
+
+    /// Adds the words of a block, whose logits it replaces, for rows of these totals of p and q before the block and after
+    /// it.
+    fn add(&mut self, [before, after]: [&[[f64; 2]]; 2], block: BlockBeside) -> Result<()> {
+        let BlockBeside { rows, words, p, q, by, .. } = block;
+        let arch = arch();
+        let inner = self.means.inner();
+        let weights = by.floats()?;
+        let weights = FlatNumbers::of(&weights)?;
+        let logits = p.chunks_exact_mut(words.len()).zip(q.chunks_exact_mut(words.len()));
+        let differences = self.differences.rows(&rows).chunks_exact_mut(inner);
+        let sums = differences.zip(self.means.rows(&rows).chunks_exact_mut(inner));
+        parallel::of_each(logits.zip(sums).enumerate(), &|(at, ((p, q), (differences, means)))| {
+            let totals = after[at];
+            // The shares that the words so far have now.
+            let [of_p, of_q] = [0, 1].map(|of| (before[at][of] - totals[of]).exp());
+            for (difference, mean) in differences.iter_mut().zip(means) {
+                *difference = of_q as f32 * *difference + (of_q - of_p) as f32 * *mean;
+                *mean *= of_p as f32;
+            }
+            let caps = by.cap_slopes(q);
+            arch.dispatch(DivergenceSlopes { p: &*p, q: &mut *q, totals, gradient: 1.0 });
+            let total = totals[0] as f32;
+            arch.dispatch(LogitSlopes { logits: &mut *p, total, target: usize::MAX, gradient: 1.0 });
+            by.pull_through(arch, caps.as_deref(), p);
+            by.pull_through(arch, caps.as_deref(), q);
+        });
+        self.differences.add(&rows, q, weights.slice());
+        self.means.add(&rows, p, weights.slice());
+        Ok(())
+    }
+
+    fn numbers(self) -> Vec<f32> {
+        self.differences.numbers()
+    }
 }
 
 /// Sums of each row of two predictions so far.
 struct RowsBeside(Vec<Option<DivergenceSums>>);
 
 impl RowsBeside {
-    /// Adds the sums of some rows for some words.
-    fn add(&mut self, rows: &Range<usize>, width: usize, [p, q]: [&[f32]; 2]) {
+    /// Adds the sums of the rows of a block.
+    fn add(&mut self, block: &BlockBeside) {
         let arch = arch();
-        let found = parallel::map(rows.len(), &|row| {
-            let columns = row * width..(row + 1) * width;
-            arch.dispatch(Divergence { p: &p[columns.clone()], q: &q[columns] })
+        let width = block.words.len();
+        let BlockBeside { p, q, .. } = block;
+        let found = parallel::map(block.rows.len(), &|row| {
+            let begin = row * width;
+            arch.dispatch(Divergence { p: &p[begin % p.len()..][..width], q: &q[begin..][..width] })
         });
-        for (sums, found) in self.0[rows.clone()].iter_mut().zip(found) {
+        for (sums, found) in self.0[block.rows.clone()].iter_mut().zip(found) {
             *sums = Some(sums.map_or(found, |before| before.joined(found)));
         }
+    }
+
+    /// Returns log(sum of e^logits) of p and of q for some rows so far.
+    fn totals(&self, rows: &Range<usize>) -> Vec<[f64; 2]> {
+        let none = [f64::NEG_INFINITY; 2];
+        self.0[rows.clone()].iter().map(|sums| sums.map_or(none, |sums| sums.divergence().totals)).collect()
     }
 
     fn divergences(self) -> Vec<RowDivergence> {
         self.0.into_iter().flatten().map(DivergenceSums::divergence).collect()
     }
-}
-
-/// Adds up two predictions of each row.
-fn row_divergences(
-    p: (&Unembedding, &Tensor),
-    q: (&Unembedding, &Tensor),
-    count: usize,
-    words: usize,
-    goes_on: GoesOn,
-) -> Result<Vec<RowDivergence>> {
-    let mut sums = RowsBeside(vec![None; count]);
-    side_by_side(p, &[q], words, goes_on, |_, rows, words, both| sums.add(rows, words.len(), both))?;
-    Ok(sums.divergences())
 }
 
 pub(crate) fn compared_by(
@@ -482,22 +581,25 @@ pub(crate) fn compared_by(
         let p = by.logits_plain(&p_x)?;
         return [&p_x].into_iter().chain(&xs).map(|x| compared_plain(&p, &by.logits_plain(x)?, targets)).collect();
     }
-    let flat_xs = xs.iter().map(flat).collect::<Result<Vec<_>>>()?;
-    let beside: Vec<(&Unembedding, &Tensor)> = flat_xs.iter().map(|x| (by, x)).collect();
-    let mut sums: Vec<RowsBeside> = beside.iter().map(|_| RowsBeside(vec![None; count])).collect();
-    // Of p, and of each other.
-    let mut picked = vec![vec![0.0; count]; 1 + beside.len()];
-    side_by_side((by, &flat(&p_x)?), &beside, words, goes_on, |number, rows, words, [p, q]| {
-        sums[number].add(rows, words.len(), [p, q]);
-        pick(&mut picked[0], targets, rows, words, p);
-        pick(&mut picked[1 + number], targets, rows, words, q);
+    let copies = Tensor::cat(&xs.iter().map(|x| x.reshape((count, inner))).collect::<Result<Vec<_>, _>>()?, 0)?;
+    let mut sums = RowsBeside(vec![None; xs.len() * count]);
+    let of_copies = targets.repeat(xs.len());
+    let mut of_p = vec![0.0; count];
+    let mut of_others = vec![0.0; of_copies.len()];
+    side_by_side((by, &flat(&p_x)?), (by, &flat(&copies)?), words, goes_on, |block| {
+        sums.add(&block);
+        let BlockBeside { rows, words, p, q, .. } = &block;
+        let first = rows.start % count;
+        pick(&mut of_p, targets, &(first..first + p.len() / words.len()), words, p);
+        pick(&mut of_others, &of_copies, rows, words, q);
+        Ok(())
     })?;
-    let found: Vec<Vec<RowDivergence>> = sums.into_iter().map(RowsBeside::divergences).collect();
-    let row = |divergence: f64, total: f64, picked: &f32| ComparedRow { divergence, loss: total - f64::from(*picked) };
-    let of_p = found[0].iter().zip(&picked[0]).map(|(of, picked)| row(0.0, of.totals[0], picked));
-    let mut compared: Vec<Vec<ComparedRow>> = vec![of_p.collect()];
-    for (found, picked) in found.iter().zip(&picked[1..]) {
-        let rows = found.iter().zip(picked).map(|(of, picked)| row(of.divergence, of.totals[1], picked));
+    let found = sums.divergences();
+    let row = |divergence: f64, total: f64, picked: f32| ComparedRow { divergence, loss: total - f64::from(picked) };
+    let itself = found.iter().zip(&of_p).map(|(of, picked)| row(0.0, of.totals[0], *picked));
+    let mut compared: Vec<Vec<ComparedRow>> = vec![itself.collect()];
+    for (found, picked) in found.chunks(count).zip(of_others.chunks(count)) {
+        let rows = found.iter().zip(picked).map(|(of, picked)| row(of.divergence, of.totals[1], *picked));
         compared.push(rows.collect());
     }
     Ok(compared)

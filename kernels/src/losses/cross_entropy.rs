@@ -107,7 +107,7 @@ impl LossPass<'_> {
     fn by_words(&self, unembedding: &Unembedding, x: &[f32], weight: &[f32], grads: &mut GradientSums) -> Result<f64> {
         let arch = arch();
         let inner = self.sizes.inner;
-        let RowSums { totals, picked } = unembedding.row_sums(x, self.targets, WORDS, &|| true)?;
+        let RowSums { totals, picked } = unembedding.row_sums(x, self.targets, WORDS, &|| true, None)?;
         let losses = totals.iter().zip(&picked).map(|(total, picked)| total - f64::from(*picked));
         let counted = losses.zip(self.counts).filter(|(_, count)| **count != 0.0);
         let loss = counted.map(|(loss, count)| loss * f64::from(*count)).sum();

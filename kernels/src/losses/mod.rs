@@ -3,6 +3,8 @@
 pub(crate) mod by_words;
 pub(crate) mod cross_entropy;
 pub(crate) mod divergence;
+mod row_slopes;
+pub(crate) mod some_words;
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
@@ -155,7 +157,12 @@ fn slope<S: Simd>(simd: S, x: S::f32s, total: S::f32s, gradient: S::f32s) -> S::
 pub(super) fn token_losses_plain(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let wide = if logits.dtype() == DType::F64 { logits.clone() } else { logits.to_dtype(DType::F32)? };
     let targets = Tensor::from_slice(targets, (targets.len(), 1), logits.device())?;
+    Ok((totals_plain(&wide)? - wide.contiguous()?.gather(&targets, 1)?)?.squeeze(1)?)
+}
+
+/// Computes log(sum of e^logits) of each row: `[rows, 1]`, in f32 or wider.
+pub(super) fn totals_plain(logits: &Tensor) -> Result<Tensor> {
+    let wide = if logits.dtype() == DType::F64 { logits.clone() } else { logits.to_dtype(DType::F32)? };
     let most = wide.max_keepdim(1)?.detach();
-    let total = (wide.broadcast_sub(&most)?.exp()?.sum_keepdim(1)?.log()? + most)?;
-    Ok((total - wide.contiguous()?.gather(&targets, 1)?)?.squeeze(1)?)
+    Ok((wide.broadcast_sub(&most)?.exp()?.sum_keepdim(1)?.log()? + most)?)
 }

@@ -4,7 +4,9 @@ use candle_core::{DType, Tensor};
 
 use super::super::losses::by_words::{
     GoesOn, UnembeddedRows, Unembedding, UnembeddingMatrix, compared_by, divergences_by, likeliest_by, losses_by,
+    totals_by,
 };
+use super::super::losses::some_words::{RowWord, larger_by, logits_of_words};
 use super::super::{Kind, PackedMatrix, divergences, linear, token_losses};
 use super::back::check;
 use super::{assert_close, at_every_level, list, numbers};
@@ -59,6 +61,129 @@ fn divergences_and_their_gradients() {
             }
         }
     });
+}
+
+#[test]
+fn totals_and_their_gradients() {
+    at_every_level(|| {
+        for (rows, words) in [(1, 1), (3, 40), (40, 33)] {
+            for number in 0..3 {
+                check(&[numbers(&[rows, INNER], 1.0, 1)], 1e-5, 1.0, |t| {
+                    let by = &unembeddings(words, t[0].dtype())[number];
+                    totals_by(UnembeddedRows { x: &t[0], by }, WORDS, ALWAYS)
+                });
+            }
+        }
+    });
+}
+
+/// Two words behind each row, one of them behind all, and one twice.
+fn words_of_rows(rows: usize, words: usize) -> Vec<RowWord> {
+    let each = (0..rows).flat_map(|row| [(row, (row * 7 % words) as u32), (row, words as u32 - 1)]);
+    each.chain([(0, 0)]).collect()
+}
+
+#[test]
+fn logits_of_words_and_their_gradients() {
+    at_every_level(|| {
+        for (rows, words) in [(1, 1), (3, 40), (40, 33)] {
+            let named = words_of_rows(rows, words);
+            for number in 0..3 {
+                check(&[numbers(&[rows, INNER], 1.0, 1)], 1e-5, 1.0, |t| {
+                    let by = &unembeddings(words, t[0].dtype())[number];
+                    logits_of_words(UnembeddedRows { x: &t[0], by }, &named)
+                });
+            }
+        }
+    });
+    let x = &numbers(&[5, INNER], 1.0, 1);
+    let named = words_of_rows(5, 40);
+    let narrow = unembeddings(40, DType::BF16).into_iter();
+    for stored in unembeddings(40, DType::F32).into_iter().chain(narrow) {
+        let wide = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+        let UnembeddingMatrix::Numbers(matrix) = &stored.matrix else { unreachable!() };
+        let matrix = UnembeddingMatrix::Numbers(wide(matrix));
+        let all = Unembedding { matrix, bias: stored.bias.as_ref().map(wide), ..stored };
+        let all = list(&all.logits_plain(x).unwrap());
+        let found = list(&logits_of_words(UnembeddedRows { x, by: &stored }, &named).unwrap());
+        for ((row, word), found) in named.iter().zip(found) {
+            assert!((found - all[row * 40 + *word as usize]).abs() < 1e-6 * found.abs().max(1.0));
+        }
+    }
+}
+
+#[test]
+fn ranks_are_those_of_all_logits_and_equal_ones_are_no_larger() {
+    for dtype in [DType::F32, DType::F64] {
+        let all = numbers(&[40, INNER], 1.0, 2).to_dtype(dtype).unwrap();
+        // Here the rows of the matrix stand twice, in different blocks, so that each logit has its equal.
+        let twice = all.narrow(0, 0, 20).unwrap();
+        let twice = Tensor::cat(&[&twice, &twice], 0).unwrap();
+        for (matrix, rows) in [(all, 40), (twice, 3)] {
+            let matrix = UnembeddingMatrix::Numbers(matrix);
+            let by = &Unembedding { matrix, bias: None, scale: None, cap: Some(3.0) };
+            let x = &numbers(&[rows, INNER], 1.0, 1).to_dtype(dtype).unwrap();
+            let named = words_of_rows(rows, 40);
+            let found = larger_by(UnembeddedRows { x, by }, &named, WORDS, ALWAYS).unwrap();
+            let all = list(&by.logits_plain(x).unwrap());
+            for ((row, word), found) in named.into_iter().zip(found) {
+                let logits = &all[row * 40..][..40];
+                let own = logits[word as usize];
+                // Sums that are rounded in another order are near, and no others are.
+                let expected = logits.iter().filter(|logit| **logit > own + 1e-6).count();
+                assert_eq!(found, expected, "row {row}, word {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn copies_are_compared_with_the_same_rows() {
+    for rows in [3, 40, 700] {
+        let p = numbers(&[rows, INNER], 1.0, 1);
+        let [a, b] = [2, 3].map(|seed| numbers(&[rows, INNER], 1.0, seed));
+        let both = candle_core::Var::from_tensor(&Tensor::cat(&[&a, &b, &p], 0).unwrap()).unwrap();
+        for by in &unembeddings(40, DType::F32) {
+            let values = |x: &Tensor| {
+                let [p, q] = [&p, x].map(|x| UnembeddedRows { x, by });
+                let found = divergences_by(p, q, WORDS, ALWAYS).unwrap().detach();
+                found.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
+            };
+            let apart: Vec<f64> = [&a, &b, &p].into_iter().flat_map(values).collect();
+            let joined = values(&both.as_tensor().detach());
+            let recorded = values(both.as_tensor());
+            for (apart, (joined, recorded)) in apart.iter().zip(joined.iter().zip(recorded)) {
+                assert!((apart - joined).abs() < 1e-6 && (apart - recorded).abs() < 1e-6);
+            }
+            assert!(joined[2 * rows..].iter().all(|divergence| divergence.abs() < 1e-12));
+        }
+    }
+    let by = &unembeddings(40, DType::F32)[0];
+    let [three, four] = [3, 4].map(|rows| numbers(&[rows, INNER], 1.0, 1));
+    let [p, q] = [&three, &four].map(|x| UnembeddedRows { x, by });
+    assert!(divergences_by(p, q, WORDS, ALWAYS).is_err());
+}
+
+#[test]
+fn gradients_of_small_divergences() {
+    let p = numbers(&[6, INNER], 1.0, 1);
+    let q = (&p + (numbers(&[6, INNER], 1.0, 2) * 1e-3).unwrap()).unwrap();
+    for number in 0..3 {
+        let gradient = |dtype: DType| {
+            let by = &unembeddings(40, dtype)[number];
+            let p = p.to_dtype(dtype).unwrap();
+            let q = candle_core::Var::from_tensor(&q.to_dtype(dtype).unwrap()).unwrap();
+            let [p, of_q] = [&p, q.as_tensor()].map(|x| UnembeddedRows { x, by });
+            let found = divergences_by(p, of_q, WORDS, ALWAYS).unwrap().sum_all().unwrap();
+            list(found.backward().unwrap().get(&q).unwrap())
+        };
+        let exact = gradient(DType::F64);
+        let size = exact.iter().map(|slope| slope.abs()).fold(0.0, f32::max);
+        assert!(size > 0.0 && size < 1e-2);
+        for (found, exact) in gradient(DType::F32).into_iter().zip(exact) {
+            assert!((found - exact).abs() < 2e-3 * size, "{found:e} is not {exact:e}");
+        }
+    }
 }
 
 /// Checks results against those of all logits at once, in f64, whose bits are the same for few rows.
@@ -151,6 +276,16 @@ fn what_does_not_fit_and_what_is_interrupted() {
     assert_eq!(losses_by(rows, &[0, 1], WORDS, never).unwrap_err().kind, Kind::Interrupted);
     assert_eq!(divergences_by(rows, rows, WORDS, never).unwrap_err().kind, Kind::Interrupted);
     assert_eq!(likeliest_by(rows, 3, WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    assert_eq!(larger_by(rows, &[(1, 3)], WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    // The gradient is made with the blocks, so that an interruption is heard while it is.
+    let tracked = candle_core::Var::from_tensor(x).unwrap();
+    let left = std::cell::Cell::new(2);
+    let twice: GoesOn = &|| left.replace(left.get() - 1) > 0;
+    let of_tracked = UnembeddedRows { x: tracked.as_tensor(), by };
+    assert_eq!(losses_by(of_tracked, &[0, 1], WORDS, twice).unwrap_err().kind, Kind::Interrupted);
+    assert!(logits_of_words(rows, &[(0, 40)]).unwrap_err().message.contains("word 40 behind row 0"));
+    assert!(logits_of_words(rows, &[(2, 0)]).is_err());
+    assert_eq!(logits_of_words(rows, &[]).unwrap().elem_count(), 0);
     assert!(losses_by(rows, &[0, 40], WORDS, ALWAYS).unwrap_err().message.contains("below the vocabulary of 40"));
     assert!(losses_by(rows, &[0], WORDS, ALWAYS).is_err());
     let other = UnembeddedRows { x, by: &unembeddings(41, DType::F32)[0] };

@@ -10,20 +10,17 @@ use super::due::Due;
 use super::selection::{Selection, ranking};
 use super::tree::{Stage, leading_to};
 use super::{CONTEXT, row_length};
-use crate::common::*;
-use crate::data::{Text, harvest};
+use crate::data::harvest;
+use crate::features::chance::chances;
 use crate::features::feature::check_feature;
 use crate::features::logits::written;
 use crate::features::survey::KeptPositions;
 use crate::features::tokens::token_ids;
 use crate::features::{Feature, Survey, TokenPattern};
-use crate::model::decoder::Logits;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
-use crate::sae::Sae;
-use crate::tensor::{dtype, normalise};
+use crate::sae::prelude::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SelectOptions {
         /// A text that tokens begin with, or their ids.
         token: Option<Vec<TokenPattern>> = None => usually("those that the feature was selected for");
@@ -127,9 +124,8 @@ pub fn attribution(
         let ask = Ask { places: places.clone(), ..Ask::default() };
         let clean = model.decoder.cache(&part.batch, ask, task)?;
         let points = part.points();
-        let mut metric = |logits: &Tensor| chance(logits, &due.tokens);
-        let wanted = Logits::Points(&points);
-        let gradients = model.decoder.grads(&part.batch, Vec::new(), &places, wanted, &mut metric, task)?;
+        let mut metric = |end: &PassEnd| Ok(chances(&model.decoder, end, &due.tokens, task)?.sum_all()?);
+        let gradients = model.decoder.grads_of_end(&part.batch, Vec::new(), &places, &points, &mut metric, task)?;
         for (stage, sums) in stages.iter().zip(&mut levels) {
             let [x, gradient] =
                 [clean.at(stage.place)?.flatten(0, 1)?, gradients.cache.at(stage.place)?.flatten(0, 1)?];
@@ -139,13 +135,6 @@ pub fn attribution(
     }
     let positions = due.positions() as f64;
     Ok(levels.into_iter().zip(means).map(|(sums, means)| sums.effects(means, positions)).collect())
-}
-
-/// Sums the total probability of the tokens over the positions where they are due, from the logits there, `[points,
-/// vocab]`.
-fn chance(logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
-    let logs = normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)?;
-    Ok(logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum_all()?)
 }
 
 /// Sums over positions for the features of one dictionary.
@@ -207,8 +196,6 @@ mod tests {
     use crate::circuit::due::tests::due;
     use crate::circuit::samples::{FEATURES, dictionary, found, model};
     use crate::fixtures::config;
-    use crate::model::batch::Batch;
-    use crate::model::config::Config;
     use crate::sae::{Activation, Parts, Scaling};
 
     /// Computes m with changed activations at a stage, block by block: the mean of P where the tokens are due.

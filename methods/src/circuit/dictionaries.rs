@@ -1,16 +1,11 @@
 //! A graph with the dictionaries that its features are of.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::graph::{Graph, Node, Part};
-use crate::common::*;
-use crate::data::Text;
 use crate::features::card::{CardPlan, Description, SurveyedDictionary, cards as cards_of};
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, FeatureList, Survey, TextCodes};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// The number of features whose cards are made together.
 const AT_ONCE: usize = 64;

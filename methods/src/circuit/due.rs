@@ -3,9 +3,8 @@
 use crate::common::*;
 use crate::data::pack::gathered;
 use crate::data::{Text, harvest};
-use crate::features::chance::together;
+use crate::features::chance::{chances, together_of};
 use crate::features::feature::tokenizer;
-use crate::tensor::normalise;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
@@ -115,22 +114,23 @@ impl DueBatch {
         self.positions.iter().map(|position| (*position as usize / width, *position as usize % width)).collect()
     }
 
-    /// Sums the total probability of some tokens over each row, `[rows]`, from the logits where they are due, `[points,
-    /// vocab]`, with its gradient.
-    pub fn values(&self, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
-        let logs = normalise::log_softmax(logits, -1)?;
-        let chances = logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum(1)?;
-        let rows: Vec<u32> = self.rows.iter().map(|row| *row as u32).collect();
-        let zeros = Tensor::zeros(self.batch.rows().len(), chances.dtype(), logits.device())?;
-        Ok(zeros.index_add(&Tensor::new(rows, logits.device())?, &chances, 0)?)
+    /// Sums the total probability of some tokens over each row of each of some copies of the batch, `[copies * rows]`, from the
+    /// end of a pass where they are due in one copy after the other, with its gradient.
+    pub fn values(&self, model: &Decoder, end: &PassEnd, tokens: &[u32], copies: usize, task: &Task) -> Result<Tensor> {
+        let chances = chances(model, end, tokens, task)?;
+        let count = self.batch.rows().len();
+        let of_copy = |copy: usize| self.rows.iter().map(move |row| (copy * count + row) as u32);
+        let rows: Vec<u32> = (0..copies).flat_map(of_copy).collect();
+        let zeros = Tensor::zeros(copies * count, chances.dtype(), chances.device())?;
+        Ok(zeros.index_add(&Tensor::new(rows, chances.device())?, &chances, 0)?)
     }
 
     /// Sums the total probability of some tokens where they are due over each row, from the residual stream after the
     /// last block.
     pub fn chances(&self, model: &Model, last: &Tensor, tokens: &[u32], task: &Task) -> Result<Vec<f64>> {
-        let logits = model.decoder.read_out(&self.chosen(last)?, task)?;
+        let end = model.decoder.end_behind(&self.chosen(last)?, task)?;
         let mut sums = vec![0.0; self.batch.rows().len()];
-        for (chance, row) in together(&logits, tokens)?.into_iter().zip(&self.rows) {
+        for (chance, row) in together_of(&model.decoder, &end, tokens, task)?.into_iter().zip(&self.rows) {
             sums[*row] += chance;
         }
         Ok(sums)

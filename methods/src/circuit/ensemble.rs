@@ -1,8 +1,6 @@
 //! Scores of several methods as one (Mondorf et al. 2025, MIB's shared task): parallel ensembles of circuits that score
 //! the same edges.
 
-use std::collections::BTreeMap;
-
 use super::graph::Graph;
 use super::subgraph;
 use crate::common::*;

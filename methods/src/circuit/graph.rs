@@ -4,13 +4,12 @@
 //! A graph of heads and MLPs is a set of edges, out of all edges of the model. A graph of features is a set of nodes,
 //! whose edges lead from cause to effect.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Cell, Result, Table, json, order};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 
 /// The part of its site that a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,18 +1,15 @@
 //! Small models and dictionaries for the tests of this floor.
 
-use crate::base::Task;
+use crate::common::*;
 use crate::data::{Text, harvest, text};
 use crate::features::Survey;
+use crate::features::samples::plain;
 use crate::features::survey::KeptPositions;
 use crate::fixtures::{config, decoder};
-use crate::model::Model;
 use crate::model::config::Activation::Relu;
-use crate::model::config::{Config, NormKind, Positions};
-use crate::model::decoder::Decoder;
+use crate::model::config::{NormKind, Positions};
 use crate::model::weights::Weights;
-use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::tensor::{DType, Device, Tensor};
-use crate::tokenizer::Tokenizer;
+use crate::sae::{About, Activation, Parts, Sae};
 
 /// The number of features of the dictionaries.
 pub const FEATURES: usize = 24;
@@ -55,19 +52,10 @@ pub fn dictionary(d: usize, d_sae: usize, activation: Activation, site: &str) ->
         let numbers = (0..rows * d).map(|i| ((i as f32 + turn) * 12.9898).sin()).collect::<Vec<_>>();
         Tensor::from_vec(numbers, (rows, d), &Device::Cpu).unwrap()
     };
-    let parts = Parts {
-        encoder: draw(d_sae, 1.0),
-        encoder_bias: None,
-        activation,
-        decoder: (draw(d_sae, 2.0) * 0.3).unwrap(),
-        decoder_bias: Some(draw(1, 3.0).squeeze(0).unwrap()),
-        centred: true,
-        rescaled: false,
-        skip: None,
-        scaling: Scaling::None,
-        about: About { kind: "relu".into(), sites: vec![site.into()], ..About::default() },
-    };
-    Sae::new(parts).unwrap()
+    let decoder_bias = Some(draw(1, 3.0).squeeze(0).unwrap());
+    let about = About { kind: "relu".into(), sites: vec![site.into()], ..About::default() };
+    let parts = plain(draw(d_sae, 1.0), (draw(d_sae, 2.0) * 0.3).unwrap());
+    Sae::new(Parts { activation, decoder_bias, centred: true, about, ..parts }).unwrap()
 }
 
 /// Returns a model of tests/fixtures/sparse, whose passes are those of Gao et al.'s code: "dense", or "sparse".

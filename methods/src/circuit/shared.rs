@@ -1,9 +1,8 @@
 //! Features that two circuits share: how stable circuits are over texts or seeds.
 
-use crate::common::*;
-use crate::data::Text;
 use crate::features::text_codes::TextLimits;
 use crate::features::{FeatureList, TextCodes};
+use crate::sae::prelude::*;
 use crate::tensor::normalise::cosine;
 
 use super::dictionaries::Circuit;
@@ -12,7 +11,6 @@ use super::graph::Graph;
 pub use crate::sae::metrics::SAME;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SharedOptions {
         /// Number of tokens of the text.
         tokens: usize = 20_000;

@@ -16,9 +16,7 @@ crate::options! {
         /// first site needs none from earlier ones, and the last none to later ones.
         prune: bool = true;
     }
-}
 
-crate::options! {
     /// Options of the largest part of a graph.
     #[derive(Debug, Clone, Copy)]
     pub struct TopOptions {

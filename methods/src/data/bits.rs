@@ -4,8 +4,6 @@ use crate::base::task::Bar;
 use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{EncodedDocument, Encoder, beginning};
-use crate::tensor::dtype;
-use crate::tokenizer::Tokenizer;
 
 /// Maximum number of logits and of windows computed at once.
 const LOGITS: usize = 1 << 25;
@@ -30,7 +28,6 @@ impl Bits {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct BitsOptions {
         /// Number of tokens that each window scores, with all before them in the window as context.
         stride: Option<usize> = None => usually("half the context");
@@ -176,7 +173,6 @@ mod tests {
     use crate::data::text::TextOptions;
     use crate::fixtures;
     use crate::model::weights::Weights;
-    use crate::tensor::{Device, Tensor};
 
     const CONTEXT: usize = 6;
 

@@ -7,7 +7,7 @@
 //! use microtome_methods::prelude::*;
 //!
 //! let task = Task::default();
-//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let files = Files::unrecorded("out".as_ref())?;
 //! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! // A text that the model wrote, in two parts that share no document.
@@ -42,9 +42,7 @@ pub mod text;
 pub mod toy;
 mod whole;
 
-use std::sync::Arc;
-
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::tokenizer::labels::Marks;
 
 pub use text::Text;

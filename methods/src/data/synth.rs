@@ -3,14 +3,11 @@
 //!
 //! The defaults are those of its model of 16,384 features. Draws are ours, so activations are alike and not the same.
 
-use std::ops::Range;
-
 use candle_core::cpu::erf::erf_inv;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
 use super::toy::unit_rows;
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 
 /// The name of the benchmark as a kind of synthetic activations.

@@ -5,7 +5,6 @@ use candle_core::cpu::erf::erf_inv;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 use crate::tensor::create;
 

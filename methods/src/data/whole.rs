@@ -1,11 +1,8 @@
 //! Whole documents of a text in tokens, however long they are.
 
-use std::sync::Arc;
-
 use super::Text;
 use super::pack::{EncodedDocument, Encoder};
-use crate::base::{Result, Task};
-use crate::tokenizer::Tokenizer;
+use crate::common::*;
 
 /// The tokenized documents of a text, each in one list.
 pub struct Whole {

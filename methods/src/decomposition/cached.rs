@@ -1,9 +1,5 @@
 //! Decompositions that are fitted, or that the cache has: one whose fit has ended is not fitted again.
 
-use std::path::Path;
-
-use serde_json::json;
-
 use super::fit::{Fitted, fit};
 use super::network::{Network, NetworkTarget, SparseInputs};
 use super::options::FitOptions;
@@ -11,7 +7,7 @@ use super::result::{Decomposed, Decomposition};
 use super::target::Target;
 use crate::common::*;
 use crate::model::ModelName;
-use crate::sae::cached::{CallCache, FitKey};
+use crate::sae::cached::FitKey;
 use crate::sae::fit::FitStorage;
 
 /// The words by which the list of the cache shows a decomposition.
@@ -53,10 +49,7 @@ impl Decomposition {
             let Fitted { parts, history, is_whole } = fit(target, options, storage.checkpoint(Path::new("")), task)?;
             Ok(Self { parts, matrices: target.matrices().to_vec(), of, history, options: options.json(), is_whole })
         };
-        let folder = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none());
-        let fresh = storage.fresh || storage.checkpoints.fresh;
-        let cache = folder.and_then(|folder| CallCache::open(folder, storage.files.access(), fresh, task));
-        let Some(cache) = cache else { return made_anew(of) };
+        let Some(cache) = storage.call_cache(task) else { return made_anew(of) };
         let device = target.matrices().first().map_or(Device::Cpu, |matrix| matrix.weight.device().clone());
         let mut recipe = options.json();
         recipe["kind"] = json!("parts");

@@ -1,16 +1,13 @@
 //! Cards of the parts of a language model's MLP: where each matters most, and what it reads and writes.
 
-use std::collections::BTreeMap;
-
 use super::mlp::{MlpInputs, MlpWeights, flat};
 use super::result::{Decomposed, Decomposition};
 use super::table::uses;
 use crate::base::{Card, HeatText};
-use crate::common::*;
-use crate::data::Text;
 use crate::features::card::Group;
 use crate::features::contexts::{name, quoted};
 use crate::features::{FeatureCard, logits};
+use crate::sae::prelude::*;
 use crate::sae::text_rows::whole_rows;
 use crate::training::mean;
 
@@ -19,7 +16,6 @@ const AT_ONCE: usize = 16;
 
 crate::options! {
     /// The contents of a part's card, and the text that it is made from.
-    #[derive(Debug, Clone)]
     pub struct PartCardOptions {
         /// Number of the contexts in which the part matters most.
         top: usize = 8;

@@ -10,9 +10,7 @@ use super::mlp::{MlpInputs, MlpTarget};
 use super::parts::MatrixParts;
 use super::result::Decomposition;
 use super::target::Clean;
-use crate::base::random::{OF_CALL, Seed, stream};
-use crate::common::*;
-use crate::data::Text;
+use crate::sae::prelude::*;
 use crate::tensor::float;
 
 /// The columns before those of the matrices.
@@ -20,7 +18,6 @@ const COLUMNS: [&str; 3] = ["masks", "KL", "recovered"];
 
 crate::options! {
     /// A measurement of an MLP that is run by masked parts.
-    #[derive(Debug, Clone)]
     pub struct MaskEffectOptions {
         /// Importance above which a part is active.
         threshold: f64 = 0.1 => at_least(0.0);

@@ -1,8 +1,5 @@
 //! The file of a decomposition: parts, matrices, the network if there is one, and the losses of the fit, in safetensors.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 
 use super::gates::{Gate, GateKind};
@@ -11,7 +8,6 @@ use super::parts::{MatrixParts, TENSORS};
 use super::result::{Decomposed, Decomposition, MlpName};
 use super::target::TargetMatrix;
 use crate::base;
-use crate::base::files::Files;
 use crate::common::*;
 use crate::options::{Plain, Setting};
 use crate::tensor::files::NamedTensors;

@@ -1,13 +1,10 @@
 //! The fit of a decomposition: steps of Adam on the losses, behind a start on faithfulness alone.
 
-use serde_json::{Value, json};
-
 use super::loss::{Draws, LossStep};
 use super::options::FitOptions;
 use super::parts::MatrixParts;
 use super::state::{FitState, StepLosses};
 use super::target::{Clean, Target};
-use crate::base::random::stream;
 use crate::common::*;
 use crate::training::{
     self, CheckpointFolder, CheckpointFormat, Checkpoints, FitCheckpoints, Optimizer, Trainer, TrainingEnd,

@@ -14,7 +14,6 @@ const EPS: f64 = 1e-12;
 
 crate::options! {
     /// Weights of the losses.
-    #[derive(Debug, Clone)]
     pub struct LossOptions {
         /// Weight of the minimality loss: the mean over inputs of the sum over parts of g^p, where g is the causal importance.
         minimality: f64 = 3e-3 => at_least(0.0);
@@ -39,11 +38,8 @@ crate::options! {
         delta: bool = true;
         with adversary: AdversaryOptions;
     }
-}
 
-crate::options! {
     /// The adversary that chooses masks: projected gradient ascent on their sources.
-    #[derive(Debug, Clone)]
     pub struct AdversaryOptions {
         /// Steps of the adversary.
         ascent: usize = 1;

@@ -1,6 +1,5 @@
 //! One MLP of a language model as a target: its matrices are decomposed by the KL divergence of the model's predictions.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::cached::CacheEntry;
@@ -8,15 +7,13 @@ use super::options::FitOptions;
 use super::result::{Decomposed, Decomposition, MlpName};
 use super::target::{Target, TargetMatrix, Through};
 use crate::base::files::hex;
-use crate::common::*;
-use crate::data::Text;
-use crate::model::decoder::Logits;
 use crate::model::fingerprint::fingerprint;
 use crate::model::hooks::{Action, BoundHook, Chain, PatchSource};
 use crate::options::OptionGroup;
 use crate::sae::fit::FitStorage;
+use crate::sae::prelude::*;
 use crate::sae::text_rows::{StepOrder, whole_rows};
-use crate::tensor::{dtype, normalise};
+use crate::tensor::normalise;
 use kernels::{Activation, activate};
 
 /// The largest difference of an MLP's output from what its matrices give, as a share of its norm.
@@ -24,7 +21,6 @@ const TOLERANCE: f64 = 1e-3;
 
 crate::options! {
     /// The text that an MLP is decomposed on.
-    #[derive(Debug, Clone)]
     pub struct MlpInputs {
         /// Number of rows of the text, which are read again in each epoch.
         rows: usize = 512 => at_least(1.0);

@@ -1,16 +1,13 @@
 //! Networks of a few layers on sparse inputs, whose parts are known: toy models of superposition, residual MLPs.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::masks::uniform;
 use super::target::{Target, TargetMatrix, Through};
 use crate::base::files::hex;
-use crate::base::random::stream;
-use crate::base::{Result, Task, names};
-use crate::err;
+use crate::common::*;
 use crate::options::OptionGroup;
-use crate::tensor::{DType, Device, Tensor, Values, floats};
+use crate::tensor::Values;
 use kernels::{Activation, activate};
 
 crate::choices! {
@@ -24,7 +21,6 @@ crate::choices! {
 
 crate::options! {
     /// A layer of a network: it reads what the layer before writes, the first one the input.
-    #[derive(Debug, Clone)]
     pub struct LayerOptions {
         /// The layer's name.
         name: String = String::new() => required();
@@ -244,7 +240,6 @@ fn earlier(option: &str, wanted: Option<&String>, before: &[Layer]) -> Result<Op
 
 crate::options! {
     /// Sparse inputs of a network: each number is 0, or with a probability uniform within a range.
-    #[derive(Debug, Clone)]
     pub struct SparseInputs {
         /// Probability that a number of the input is not 0.
         probability: f64 = 0.05 => above(0.0).at_most(1.0);

@@ -9,7 +9,6 @@ use crate::training::{Optimizer, Schedule, ScheduleShape};
 
 crate::options! {
     /// Options of a decomposition. The defaults are those of the authors' runs on toy models of superposition.
-    #[derive(Debug, Clone)]
     pub struct FitOptions {
         /// Number of parts of each matrix, more than are expected.
         parts: usize = 20 => at_least(1.0);

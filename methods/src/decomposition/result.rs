@@ -9,8 +9,6 @@ use super::network::{Network, NetworkTarget, SparseInputs};
 use super::parts::MatrixParts;
 use super::state::StepLosses;
 use super::target::{Clean, Target, TargetMatrix};
-use crate::base::names;
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 
 /// The parts of all matrices of a network, or of an MLP of a language model.
@@ -58,7 +56,6 @@ crate::choices! {
 
 crate::options! {
     /// A run with masked parts.
-    #[derive(Debug, Clone)]
     pub struct RunMaskedOptions {
         /// Masks of the parts.
         masks: MaskChoice = MaskChoice::Importance;

@@ -1,7 +1,6 @@
 //! Tests of decompositions: losses and gradients against the authors' code, masks, fits and files.
 
 use std::fs;
-use std::sync::{Arc, Mutex};
 
 use kernels::{Activation, activate};
 use kit::far;
@@ -18,7 +17,6 @@ use super::result::{MaskChoice, MlpName, RunMaskedOptions};
 use super::target::Clean;
 use super::{Decomposed, Decomposition, MatrixParts};
 use crate::base::random::{Seed, stream};
-use crate::base::task::{Bar, Progress, Silent};
 use crate::base::{Cell, Task};
 use crate::model::Model;
 use crate::sae::cached;
@@ -29,6 +27,7 @@ use crate::tensor::files::NamedTensors;
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Device, Tensor, Values, floats};
 use crate::training::{CheckpointOptions, ScheduleShape};
+use crate::watch::Watch;
 
 /// One step's importances, losses and gradients by the authors' code (tests/fixtures/decomposition/make.py).
 const STEP: &[u8] = include_bytes!("../../../tests/fixtures/decomposition/step.safetensors");
@@ -335,20 +334,6 @@ fn a_resumed_fit_is_the_one_that_was_not_interrupted() {
     assert!(other.message.contains("has other options"), "{}", other.message);
 }
 
-/// The lines that were said.
-#[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
-
-impl Progress for Lines {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        Silent.begin(label, total)
-    }
-
-    fn say(&self, line: &str) {
-        self.0.lock().unwrap().push(line.into());
-    }
-}
-
 #[test]
 fn a_fit_that_has_ended_is_cached() {
     let folder = tempfile::tempdir().unwrap();
@@ -356,8 +341,7 @@ fn a_fit_that_has_ended_is_cached() {
     let cache = folder.path().join("cache");
     let storage = FitStorage { cache: Some(cache.clone()), ..FitStorage::none(&files) };
     let anew = FitStorage { fresh: true, ..storage.clone() };
-    let lines = Arc::new(Lines::default());
-    let listening = Task::new(Arc::default(), lines.clone());
+    let (listening, watch) = Watch::task();
     let network = identity();
     let inputs = SparseInputs { batch: 16, ..Default::default() };
     let fit = |steps: u64, storage: &FitStorage, task: &Task| {
@@ -365,7 +349,7 @@ fn a_fit_that_has_ended_is_cached() {
         Decomposition::of_network(&network, &inputs, &options, storage, task).unwrap()
     };
     let count = || fs::read_dir(cached::folder(&cache)).into_iter().flatten().count();
-    let said = || lines.0.lock().unwrap().len();
+    let said = || watch.said().len();
     let stopped = task();
     stopped.end_early(&[Some(2)]);
     assert_eq!((fit(4, &storage, &stopped).history.len(), count()), (2, 0));
@@ -374,7 +358,7 @@ fn a_fit_that_has_ended_is_cached() {
     let found = fit(4, &storage, &listening);
     assert_eq!((totals(&found), found.is_whole), (totals(&whole), true));
     assert!(far(&found.parts[0].v, &whole.parts[0].v) == 0.0);
-    assert!(lines.0.lock().unwrap()[0].starts_with("loaded the parts of a network from the cache"));
+    assert!(watch.said()[0].starts_with("loaded the parts of a network from the cache"));
     // It counts as a piece of work, as the fit does.
     assert_eq!(listening.pieces(), 2);
     assert_eq!((totals(&fit(4, &anew, &listening)), said()), (totals(&whole), 1));

@@ -8,7 +8,6 @@ use crate::features::logits::{extremes, promoted_along};
 
 crate::options! {
     /// The positions of each row that have a mean of their own.
-    #[derive(Debug, Clone)]
     pub struct FirstTokens {
         /// Number of first positions of each row that have a mean difference of their own; all later ones share one.
         first: usize = 5 => at_least(1.0);

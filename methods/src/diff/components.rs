@@ -2,10 +2,9 @@
 //! fine-tune moved activations most, and the contexts at either end of each.
 
 use super::pair::{ModelPair, RowPosition, context};
-use crate::common::*;
 use crate::features::logits::{extremes, promoted_by};
-use crate::sae::Sae;
 use crate::sae::baselines::{CovarianceMoments, pca};
+use crate::sae::prelude::*;
 
 /// The difference of the activations of two models, tuned less base, at every position of some rows.
 #[derive(Debug, Clone)]

@@ -2,9 +2,8 @@
 
 use rand::Rng;
 
-use crate::base::{Result, Task, memory};
-use crate::err;
-use crate::tensor::{DType, create};
+use crate::common::*;
+use crate::tensor::create;
 
 /// A row of a sparse matrix: its columns, and the number in each, none below 0.
 pub type SparseRow = Vec<(usize, f64)>;

@@ -1,7 +1,5 @@
 //! The divergence of the predictions of two models at each token of a text, and the contexts where it is largest.
 
-use std::collections::BTreeMap;
-
 use super::pair::{ModelPair, RowPosition, context, token};
 use crate::base::HeatText;
 use crate::common::*;

@@ -3,14 +3,12 @@
 
 use super::factorise::{Factorisation, SparseRow, factorise};
 use super::pair::{ModelPair, RowPosition, context};
-use crate::base::random::stream;
 use crate::common::*;
 use crate::options::seed::SeedOptions;
 use crate::tensor::order::{Direction, topk};
 
 crate::options! {
     /// Options of mined tokens.
-    #[derive(Debug, Clone)]
     pub struct MiningOptions {
         /// Number of tokens that rise most, which count at each position.
         top: usize = 20 => at_least(1.0);

@@ -2,12 +2,10 @@
 
 use crate::common::*;
 use crate::data::harvest::width;
-use crate::model::site::{NAME_ONE, one_site};
-use crate::tensor::dtype;
+use crate::model::site::NAME_ONE;
 
 crate::options! {
     /// The part of a text that two models are compared on.
-    #[derive(Debug, Clone)]
     pub struct DiffText {
         /// Number of tokens in a row of `data::text`; longer rows of other texts are cut.
         context: Option<usize> = None => usually("the model's context").at_least(1.0);

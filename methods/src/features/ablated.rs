@@ -1,19 +1,15 @@
 //! Predictions of a model with single features ablated: only what comes after the change is computed.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use super::text_codes::finite;
 use crate::common::*;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::FeatureChoice;
-use crate::model::config::{Config, Order};
+use crate::model::config::Order;
 use crate::model::decoder::{BegunTexts, Past};
-use crate::model::hooks::Action;
+use crate::model::hooks::{Action, Chain};
 use crate::model::site::select;
 use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::dtype;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -36,11 +32,7 @@ impl Ablation {
     }
 }
 
-/// Passes to `found` the index of each request and the logits after its columns: `[columns, vocab]`.
-///
-/// Where the change is one of the residual stream, everything before it is computed once for all features of a row,
-/// then only the blocks after it, from the first changed column on; after the last block only the logits of the
-/// columns.
+/// Passes to `found` the index of each request and the logits after its columns, `[columns, vocab]`: see [`ends`].
 pub fn logits(
     model: &Model,
     sae: &Sae,
@@ -50,11 +42,41 @@ pub fn logits(
     found: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     task: &Task,
 ) -> Result<()> {
+    let mut take = |requests: &[RequestEnd], end: &PassEnd| {
+        let logits = model.decoder.logits_of(end, 0..end.points()?, task)?;
+        requests.iter().try_for_each(|RequestEnd { number, points }| {
+            found(*number, &logits.narrow(0, points.start, points.len())?)
+        })
+    };
+    ends(model, sae, place, rows, ablations, &mut take, task)
+}
+
+/// The index of a request, and the points of a pass that are behind its columns.
+pub struct RequestEnd {
+    pub number: usize,
+    pub points: Range<usize>,
+}
+
+/// Passes to `found` some requests, with the end of a pass behind their columns.
+///
+/// Where the change is one of the residual stream, everything before it is computed once for all features of a row,
+/// then only the blocks after it, from the first changed column on; after the last block only the logits of the
+/// columns.
+pub fn ends(
+    model: &Model,
+    sae: &Sae,
+    place: Place,
+    rows: &[Vec<u32>],
+    ablations: &[Ablation],
+    found: &mut dyn FnMut(&[RequestEnd], &PassEnd) -> Result<()>,
+    task: &Task,
+) -> Result<()> {
     let config = model.decoder.config();
     let bar = task.begin("running without features", Some(ablations.len() as u64));
     let Some((stream, block)) = in_stream(config, place)? else {
         for (number, ablation) in ablations.iter().enumerate() {
-            found(number, &whole(model, sae, place, rows, ablation, task)?)?;
+            let end = whole(model, sae, place, rows, ablation, task)?;
+            found(&[RequestEnd { number, points: 0..ablation.columns.len() }], &end)?;
             bar.advance(1);
         }
         return Ok(());
@@ -71,12 +93,13 @@ pub fn logits(
             // Those that begin at about the same column go together.
             variants.sort_by_key(|variant| (variant.start, variant.number));
             for variants in variants.chunks((AT_ONCE / text.batch.width()).max(1)) {
-                let logits = behind.logits(text, variants)?;
                 let mut first = 0;
-                for variant in variants {
-                    found(variant.number, &logits.narrow(0, first, variant.columns.len())?)?;
+                let request = |variant: &Variant| {
                     first += variant.columns.len();
-                }
+                    RequestEnd { number: variant.number, points: first - variant.columns.len()..first }
+                };
+                let requests: Vec<RequestEnd> = variants.iter().map(request).collect();
+                found(&requests, &behind.end(text, variants)?)?;
                 bar.advance(variants.len() as u64);
             }
         }
@@ -176,8 +199,8 @@ impl LaterBlocks<'_> {
         batch.rows().iter().enumerate().map(of_row).collect()
     }
 
-    /// Returns the logits after the columns of some variants, one variant after the other.
-    fn logits(&self, text: &CleanRow, variants: &[Variant]) -> Result<Tensor> {
+    /// Returns the end of a pass behind the columns of some variants, one variant after the other.
+    fn end(&self, text: &CleanRow, variants: &[Variant]) -> Result<PassEnd> {
         let (all, firsts) = self.streams(text, variants)?;
         let width = text.batch.width();
         let source = |number: usize, column: usize| -> u32 {
@@ -190,7 +213,7 @@ impl LaterBlocks<'_> {
             |x: &Tensor, rows: Vec<u32>| -> Result<Tensor> { Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?) };
         if self.blocks.is_empty() {
             let x = chosen(&all, columns().map(|(number, column)| source(number, column)).collect())?;
-            return self.model.decoder.read_out(&x, self.task);
+            return self.model.decoder.end_behind(&x, self.task);
         }
         // In a bidirectional model nothing stays unchanged, and no state of a recurrent layer but the last is kept.
         let start = if self.model.decoder.config().continues_anywhere() {
@@ -203,7 +226,7 @@ impl LaterBlocks<'_> {
         let x = x.reshape((variants.len(), width - start, ()))?;
         let x = self.behind(text, start, x)?.flatten(0, 1)?;
         let at = columns().map(|(number, column)| (number * (width - start) + column - start) as u32);
-        self.model.decoder.read_out(&chosen(&x, at.collect())?, self.task)
+        self.model.decoder.end_behind(&chosen(&x, at.collect())?, self.task)
     }
 
     /// Returns the residual stream after the last block in variants of a text, from a column on.
@@ -246,7 +269,7 @@ impl LaterBlocks<'_> {
     }
 }
 
-/// Computes the logits by a hook and a pass of the whole model, for any site.
+/// Returns the end of a pass of the whole model with a hook, for any site.
 fn whole(
     model: &Model,
     sae: &Sae,
@@ -254,7 +277,7 @@ fn whole(
     rows: &[Vec<u32>],
     ablation: &Ablation,
     task: &Task,
-) -> Result<Tensor> {
+) -> Result<PassEnd> {
     let config = model.decoder.config();
     let row = rows.get(ablation.row).ok_or_else(|| err!(Bug, "row {} of {}", ablation.row, rows.len()))?;
     let batch = Batch::new(vec![row.iter().take(ablation.end(config, row)?).copied().collect()])?;
@@ -262,15 +285,16 @@ fn whole(
     let hook = OnFeatures::new(sae.clone(), &which, ErrorTreatment::Kept, Box::new(Action::Zero.begin()))?;
     let hook = hook.at(config, &place.to_string(), None)?;
     let points: Vec<(usize, usize)> = ablation.columns.iter().map(|column| (0, *column)).collect();
-    model.decoder.logits_at_points(&batch, &points, vec![hook], task)
+    let mut chain = Chain { hooks: vec![hook], ..Chain::default() };
+    model.decoder.end_at(&batch, &points, &mut chain, None, task)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::samples::plain;
     use crate::fixtures::{configs, decoder};
     use crate::sae::{About, Activation, Parts, Scaling};
-    use crate::tensor::DType;
 
     /// Builds a dictionary whose features are active at some positions and inactive at others.
     fn dictionary(d: usize, scaling: Scaling) -> Sae {
@@ -279,16 +303,12 @@ mod tests {
             Tensor::from_vec(numbers, (rows, d), &Device::Cpu).unwrap()
         };
         let parts = Parts {
-            encoder: draw(12, 1.0),
-            encoder_bias: None,
             activation: Activation::TopK(3),
-            decoder: draw(12, 2.0),
             decoder_bias: Some(draw(1, 3.0).squeeze(0).unwrap()),
             centred: true,
-            rescaled: false,
-            skip: None,
             scaling,
             about: About { kind: "topk".into(), ..About::default() },
+            ..plain(draw(12, 1.0), draw(12, 2.0))
         };
         Sae::new(parts).unwrap()
     }
@@ -324,7 +344,8 @@ mod tests {
                 let mut seen = vec![0; ablations.len()];
                 let mut compare = |number: usize, logits: &Tensor| {
                     seen[number] += 1;
-                    let expected = whole(&model, &sae, place, &rows, &ablations[number], &task)?;
+                    let end = whole(&model, &sae, place, &rows, &ablations[number], &task)?;
+                    let expected = model.decoder.logits_of(&end, 0..end.points()?, &task)?;
                     let gap: f32 = (logits - &expected)?.abs()?.max_all()?.to_scalar()?;
                     let most: f32 = expected.abs()?.max_all()?.to_scalar()?;
                     assert!(

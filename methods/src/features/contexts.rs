@@ -4,9 +4,7 @@ use super::feature::place;
 use super::survey::{Moment, Window};
 use crate::base::HeatText;
 use crate::common::*;
-use crate::model::cache::Cache;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::dtype;
 
 /// The number of rows in a batch of the model.
 const AT_ONCE: usize = 16;

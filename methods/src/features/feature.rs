@@ -1,12 +1,8 @@
 //! A feature of a dictionary, lists of features, and the checks that every function on features begins with.
 
-use std::sync::Arc;
-
-use crate::common::*;
 use crate::data::harvest::width;
 use crate::model::site::select;
-use crate::sae::Sae;
-use crate::tokenizer::Tokenizer;
+use crate::sae::prelude::*;
 
 /// A feature and its dictionary.
 #[derive(Debug, Clone)]

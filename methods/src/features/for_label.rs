@@ -3,14 +3,11 @@
 
 use super::feature::{place, tokenizer};
 use super::text_codes::{FeatureTextOptions, finite};
-use crate::base::bootstrap::bootstrap;
-use crate::base::names;
-use crate::common::*;
+use crate::data::harvest;
 use crate::data::pack::{self, Row};
-use crate::data::{Text, harvest};
 use crate::probes::RowGroups;
 use crate::probes::measures::{auroc, runs};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -19,7 +16,6 @@ const AT_ONCE: usize = 1 << 12;
 const SEED: u64 = 0;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ForLabelOptions {
         /// The other value of the label, from which tokens are separated.
         against: Option<String> = None => usually("all other tokens");

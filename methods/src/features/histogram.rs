@@ -1,29 +1,22 @@
 //! Positions where one feature is active in a text, counted exactly: by token, by position, by a label, and by the size
 //! of its activation.
 
-use std::collections::BTreeMap;
-
 use super::contexts;
 use super::survey::{Moment, SizeClasses, class};
 use super::text_codes::{TextCodes, TextLimits};
 use crate::base::results::Histogram;
-use crate::common::*;
-use crate::data::{Text, pack};
-use crate::sae::Sae;
+use crate::data::pack;
+use crate::sae::prelude::*;
 use crate::tokenizer::labels::{Column, ColumnKind};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct CountOptions {
         /// The classes of positions: "token", "position", or the name of a label.
         by: String = "token".into();
         /// Number of classes shown; the others are added up.
         rows: usize = 20;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct FeatureHistogramOptions {
         /// The classes of positions: "code", "token", "position", or the name of a label.
         by: String = "code".into();

@@ -4,8 +4,7 @@ use super::facts::{Fact, of_labels};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::bootstrap::intervals;
-use crate::common::*;
-use crate::data::Text;
+use crate::sae::prelude::*;
 
 /// The number of tokens with a label, and without it, below which it is left out.
 const FEWEST: u64 = 10;
@@ -14,7 +13,6 @@ const FEWEST: u64 = 10;
 const SEED: u64 = 0;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct LabelOptions {
         /// Number of labels listed for each feature.
         count: usize = 5;

@@ -3,13 +3,10 @@
 use super::ablated::{self, Ablation};
 use super::feature::place;
 use super::survey::{KeptPositions, Survey};
-use crate::common::*;
-use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::model::config::NormKind;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::NoHooks;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::tensor::normalise::log_probabilities;
 
 /// Rows of the unembedding that are in f32 at a time: all those of a vocabulary of 2^18 took more memory than anything
@@ -111,7 +108,6 @@ fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct LogitsOptions {
         /// Number of tokens of each kind.
         rows: usize = 10;

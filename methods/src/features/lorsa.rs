@@ -1,15 +1,11 @@
 //! Cards of the heads of a Lorsa: where a head is most active, what it reads there and from which tokens, and what it writes.
 
-use std::collections::BTreeMap;
-
 use super::card::{FeatureCard, Group};
 use super::contexts::{name, quoted};
 use super::logits;
 use crate::base::{Card, HeatText};
-use crate::common::*;
-use crate::data::Text;
-use crate::sae::lorsa::Lorsa;
 use crate::sae::metrics::{EvaluationText, JudgedRowsOptions};
+use crate::sae::prelude::*;
 use crate::sae::text_rows::dictionary::TextDictionary;
 
 /// Rows of text that are read at a time.
@@ -17,7 +13,6 @@ const AT_ONCE: usize = 8;
 
 crate::options! {
     /// The contents of the card of a Lorsa's head, and the text that it is made from.
-    #[derive(Debug, Clone)]
     pub struct LorsaCardOptions {
         /// Number of the contexts in which the head is most active.
         top: usize = 8;

@@ -1,17 +1,14 @@
 //! The features nearest to one: by direction, and by co-activation.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::feature::site;
-use crate::common::*;
-use crate::data::Text;
 use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions, TextReading};
-use crate::sae::{Sae, SparseCodes};
+use crate::sae::SparseCodes;
+use crate::sae::prelude::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct NearOptions {
         /// Number of features.
         rows: usize = 10;

@@ -1,16 +1,13 @@
 //! Overview of all features of dictionaries: their activity in a text, and the cards that are made from it.
 
-use crate::common::*;
-use crate::data::Text;
 use crate::data::harvest::{PositionOptions, TextReading};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 use super::card::{CardOptions, CardPlan, FeatureCard, SurveyedDictionary, card};
 use super::contexts::quoted;
 use super::survey::{KeptPositions, Survey};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct OverviewOptions {
         /// Seed of the draws.
         seed: i64 = 0;

@@ -1,20 +1,16 @@
 //! Features of a dictionary that promote tokens: by direction, by ablation, and by correlation.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use super::ablated::{self, Ablation};
-use super::chance::{apart, together};
+use super::ablated::{self, Ablation, RequestEnd};
+use super::chance::{apart_of, together_of};
 use super::feature::{Feature, place, tokenizer};
 use super::logits::direct;
 use super::survey::{KeptPositions, Moment, Tally};
 use super::text_codes::{FeatureTextOptions, finite};
 use super::tokens::{TokenPattern, token_ids};
-use crate::common::*;
-use crate::data::Text;
 use crate::data::harvest::context;
 use crate::data::pack::gathered;
-use crate::sae::{Sae, SparseCodes};
+use crate::sae::SparseCodes;
+use crate::sae::prelude::*;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -23,7 +19,6 @@ const AT_ONCE: usize = 1 << 12;
 const ABLATED_AT: usize = 16;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct PredictingOptions {
         /// Number of features with the largest direct effects, and as many with the largest correlations, that are
         /// ablated.
@@ -208,16 +203,14 @@ fn read(
         task.check()?;
         let batch = Batch::new(rows.to_vec())?;
         let mut chances = vec![Vec::new(); batch.rows().len()];
-        let of_tokens = &mut sums.of_tokens;
-        let take = &mut |(row, _): (usize, usize), logits: &Tensor| {
-            for each in apart(logits, tokens)? {
-                of_tokens.iter_mut().zip(&each).for_each(|(sum, p)| *sum += p);
-                chances[row].push(each.iter().sum());
-            }
-            Ok(())
-        };
+        let of_text = |(row, length): (usize, usize)| (0..length).map(move |column| (row, column));
+        let points: Vec<(usize, usize)> = batch.lengths().into_iter().enumerate().flat_map(of_text).collect();
         let ask = Ask { places: vec![place], ..Ask::default() };
-        let cache = model.decoder.logits_in_parts(&batch, ask, take, task)?;
+        let (cache, end) = model.decoder.run_to_end(&batch, ask, &points, task)?;
+        for ((row, _), each) in points.iter().zip(apart_of(&model.decoder, &end, tokens, task)?) {
+            sums.of_tokens.iter_mut().zip(&each).for_each(|(sum, p)| *sum += p);
+            chances[*row].push(each.iter().sum());
+        }
         let x = cache.at(place)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
         finite(&x, place)?;
         let codes = sae.encode_sparse(&x, task)?;
@@ -274,11 +267,14 @@ fn ablate(
     let ablations: Vec<Ablation> =
         found.iter().flat_map(|promoter| ablations(promoter.feature, top(promoter))).collect();
     let mut without = vec![0.0; ablations.len()];
-    let mut take = |number: usize, logits: &Tensor| {
-        without[number] = together(logits, tokens)?.iter().sum();
+    let mut take = |requests: &[RequestEnd], end: &PassEnd| {
+        let chances = together_of(&model.decoder, end, tokens, task)?;
+        for RequestEnd { number, points } in requests {
+            without[*number] = chances[points.clone()].iter().sum();
+        }
         Ok(())
     };
-    ablated::logits(model, sae, place(model, sae)?, rows, &ablations, &mut take, task)?;
+    ablated::ends(model, sae, place(model, sae)?, rows, &ablations, &mut take, task)?;
     for promoter in found {
         let p = |moment: &Moment| sums.chances.get(moment.row as usize)?.get(moment.column as usize).copied();
         let read = |moment: &Moment| p(moment).ok_or_else(|| err!(Bug, "a position that was not read"));

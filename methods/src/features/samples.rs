@@ -1,5 +1,6 @@
 //! A small model, dictionaries and texts for the tests of this floor.
 
+// By their public paths, since the program's tests read this file, too.
 use super::fixtures::{config, decoder};
 use crate::data::Text;
 use crate::data::text::TextOptions;
@@ -54,32 +55,28 @@ pub fn dictionary_of(features: usize, site: &str, seed: u64) -> Sae {
         let numbers = (0..features * 16).map(|i| ((i as f32 + shift + seed as f32) * 0.7).sin()).collect::<Vec<_>>();
         Tensor::from_vec(numbers, (features, 16), &Device::Cpu).unwrap()
     };
-    of(
-        draw(1.0),
-        draw(2.0),
-        Activation::TopK(3),
-        About { kind: "topk".into(), sites: vec![site.into()], ..About::default() },
-    )
+    let about = About { kind: "topk".into(), sites: vec![site.into()], ..About::default() };
+    Sae::new(Parts { activation: Activation::TopK(3), about, ..plain(draw(1.0), draw(2.0)) }).unwrap()
 }
 
 /// Builds a dictionary that writes given directions.
 pub fn with_directions(rows: &[[f32; 2]]) -> Sae {
     let rows = Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap();
-    of(rows.clone(), rows, Activation::Relu, About::default())
+    Sae::new(plain(rows.clone(), rows)).unwrap()
 }
 
-fn of(encoder: Tensor, decoder: Tensor, activation: Activation, about: About) -> Sae {
-    let parts = Parts {
+/// Returns the parts of a dictionary of positive codes, without biases and scaling.
+pub fn plain(encoder: Tensor, decoder: Tensor) -> Parts {
+    Parts {
         encoder,
         encoder_bias: None,
-        activation,
+        activation: Activation::Relu,
         decoder,
         decoder_bias: None,
         centred: false,
         rescaled: false,
         skip: None,
         scaling: Scaling::None,
-        about,
-    };
-    Sae::new(parts).unwrap()
+        about: About::default(),
+    }
 }

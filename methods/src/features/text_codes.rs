@@ -1,12 +1,9 @@
 //! The activations of some features at every token of a text, with the tokens' labels: one forward pass for all.
 
-use std::collections::BTreeMap;
-
 use super::feature::{check_feature, place, tokenizer};
-use crate::common::*;
+use crate::data::harvest;
 use crate::data::pack::{self, Row};
-use crate::data::{Text, harvest};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::tokenizer::labels::Column;
 
 /// The number of tokens in a batch of the model, about.
@@ -14,7 +11,6 @@ const AT_ONCE: usize = 1 << 12;
 
 crate::options! {
     /// The part of a text that is read for the activations of some features.
-    #[derive(Debug, Clone)]
     pub struct FeatureTextOptions {
         /// Maximum number of tokens of the text.
         tokens: usize = 1 << 16;

@@ -11,18 +11,15 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::rerun::Reruns;
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 use crate::data::harvest::width;
-use crate::model::decoder::Logits;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::one_site;
 use crate::options::OptionGroup;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, SiteOptions};
+use crate::tensor::normalise;
 use crate::tensor::normalise::divergences;
-use crate::tensor::{dtype, normalise};
 
 crate::choices! {
     /// Orders in which features are tried.
@@ -36,7 +33,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of feature patching.
-    #[derive(Debug, Clone)]
     pub struct FeaturePatchOptions {
         /// The order: the search of the paper, or a gradient, which is faster and finds other sets.
         order: PatchOrder = PatchOrder::Paper;

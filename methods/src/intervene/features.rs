@@ -1,16 +1,10 @@
 //! Hooks on the features of a dictionary: model hooks applied to feature activations.
 
-use std::sync::Arc;
-
-use crate::common::*;
 use crate::data::harvest::width;
-use crate::model::cache::Cache;
-use crate::model::config::Config;
 use crate::model::hooks::{Action, At, BoundHook, Edit, PatchSource, checks};
 use crate::model::site::select;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::sae::splice::{ErrorTreatment, heads_joined};
-use crate::tensor::dtype;
 
 crate::choices! {
     /// Treatments of the reconstruction error of a dictionary.
@@ -22,7 +16,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of a hook on features, besides those of every hook.
-    #[derive(Debug, Clone)]
     pub struct FeatureHookOptions {
         /// The treatment of the dictionary's reconstruction error, in a hook on features.
         error: Option<ErrorOption> = None => usually("\"keep\"");
@@ -262,12 +255,9 @@ mod tests {
     use kit::far;
 
     use super::*;
+    use crate::features::samples::plain;
     use crate::fixtures::{config, decoder};
-    use crate::model::batch::Batch;
-    use crate::model::decoder::Decoder;
-    use crate::model::run::Ask;
-    use crate::sae::{About, Activation, Parts, Scaling};
-    use crate::tensor::{DType, Device};
+    use crate::sae::{About, Parts};
 
     const SITE: &str = "resid_post.0";
 
@@ -276,19 +266,10 @@ mod tests {
             let numbers = (0..rows * d).map(|i| ((i as f32 + seed) * 0.7).sin()).collect::<Vec<_>>();
             Tensor::from_vec(numbers, (rows, d), &Device::Cpu).unwrap()
         };
-        let parts = Parts {
-            encoder: draw(3 * d, 1.0),
-            encoder_bias: None,
-            activation: Activation::Relu,
-            decoder: draw(3 * d, 2.0),
-            decoder_bias: Some(draw(1, 3.0).squeeze(0).unwrap()),
-            centred: true,
-            rescaled: false,
-            skip: None,
-            scaling: Scaling::None,
-            about: About { kind: "relu".into(), sites: vec![SITE.into()], ..About::default() },
-        };
-        Sae::new(parts).unwrap()
+        let decoder_bias = Some(draw(1, 3.0).squeeze(0).unwrap());
+        let about = About { kind: "relu".into(), sites: vec![SITE.into()], ..About::default() };
+        let parts = plain(draw(3 * d, 1.0), draw(3 * d, 2.0));
+        Sae::new(Parts { decoder_bias, centred: true, about, ..parts }).unwrap()
     }
 
     /// Runs with hooks, and returns the residual stream after them with its feature activations.

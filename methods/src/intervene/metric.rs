@@ -1,25 +1,17 @@
 //! Metrics of pairs of prompts: one number for each pair, read from the logits of a run of one of its prompts.
 //!
 //! A metric is prepared for a batch of pairs as a [`MetricPlan`]: the texts that a model reads, the points of them at
-//! which logits are needed, and the metric of each pair from the logits at these points. So whatever runs the model, as
-//! a whole or only from a change on, with hooks or under a gradient, gets from the plan what to run, and passes the
-//! logits back.
+//! which logits are needed, and the metric of each pair from the end of a pass at these points. So whatever runs the model,
+//! as a whole or only from a change on, with hooks or under a gradient, gets from the plan what to run, and passes the end
+//! back. Of a large vocabulary a plan reads what it needs: the tokens that it names, or sums over all in blocks of words.
 //!
 //! Each answer is scored as the model reads it token by token after the prompt (teacher forcing):
 //!
 //!     s(a) = sum over i of log p(a_i | prompt, a_1 .. a_(i-1))
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
-use crate::base::{Result, Task};
-use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::model::batch::Batch;
-use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::by_words::ReferencePredictions;
 use crate::model::hooks::{BoundHook, Chain, Hooks, NoHooks};
-use crate::tensor::normalise::divergences;
-use crate::tensor::{DType, Tensor, floats};
-use crate::{bail, err};
+use crate::sae::prelude::*;
 
 /// A function that reads the logits after the last token of the prompt, `[vocab]`, of the pair with this number.
 pub type OwnMeasure<'a> = &'a dyn Fn(usize, &Tensor) -> Result<Tensor>;
@@ -109,8 +101,8 @@ pub struct MetricPlan<'a> {
     scored: Vec<AnswerTerms>,
     /// The range of points of each pair, where the metric reads all of them alike.
     spans: Vec<Range<usize>>,
-    /// Logits of the reference at the points, `[points, vocab]`.
-    reference: Option<Tensor>,
+    /// Predictions of the reference at the points.
+    reference: Option<ReferencePredictions>,
 }
 
 impl<'a> MetricPlan<'a> {
@@ -132,10 +124,10 @@ impl<'a> MetricPlan<'a> {
         }
         let MetricTexts { rows, pair_of, points, spans, .. } = texts;
         let reference = match measure {
-            Measure::Kl(reference) => Some(reference_logits(model, pairs, reference, numbers, None, task)?),
+            Measure::Kl(reference) => Some(reference_of(model, pairs, reference, numbers, None, task)?),
             Measure::MeanKl(reference) => {
                 let lengths: Vec<usize> = spans.iter().map(Range::len).collect();
-                Some(reference_logits(model, pairs, reference, numbers, Some(&lengths), task)?)
+                Some(reference_of(model, pairs, reference, numbers, Some(&lengths), task)?)
             }
             _ => None,
         };
@@ -160,73 +152,137 @@ impl<'a> MetricPlan<'a> {
 
     /// Runs the model and reads the metric: `[pairs]`, with gradients where the hooks have some.
     pub fn run(&self, model: &Decoder, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
-        let pass = Pass { hooks, past: None, logits: Logits::Points(&self.points), task };
-        let logits = model.forward(&self.batch, pass)?.ok_or_else(|| err!(Bug, "a metric without logits"))?;
-        self.values(&logits)
+        self.values(model, &model.end_at(&self.batch, &self.points, hooks, None, task)?, task)
     }
 
-    /// Returns the metric of each pair, `[pairs]`, from the logits at the points, `[points, vocab]`; in f32 or wider.
-    pub fn values(&self, logits: &Tensor) -> Result<Tensor> {
-        let logits = widened(logits)?;
-        match self.measure {
-            Measure::LogitDiff => {
-                let of = |wrong| self.scores(&logits, wrong);
-                Ok((of(false)? - of(true)?)?)
+    /// Returns the metric of each pair, `[pairs]`, from the end of a pass at the points; in f32 or wider.
+    pub fn values(&self, model: &Decoder, end: &PassEnd, task: &Task) -> Result<Tensor> {
+        self.combined(&self.read(model, end, 1, task)?)
+    }
+
+    /// Returns the metric of each pair in each of some copies of the texts, from the end of a pass at the points of one copy
+    /// after the other.
+    pub fn values_of_copies(
+        &self,
+        model: &Decoder,
+        end: &PassEnd,
+        copies: usize,
+        task: &Task,
+    ) -> Result<Vec<Vec<f64>>> {
+        let read = self.read(model, end, copies, task)?;
+        let count = read.dim(0)? / copies.max(1);
+        (0..copies).map(|copy| floats(&self.combined(&read.narrow(0, copy * count, count)?)?)).collect()
+    }
+
+    /// Returns the numbers that the metric of each copy is computed from, one copy after the other: one for each of its
+    /// terms, points or pairs.
+    fn read(&self, model: &Decoder, end: &PassEnd, copies: usize, task: &Task) -> Result<Tensor> {
+        let terms = self.terms();
+        let vocab = model.config().outputs();
+        if let Some((_, token)) = terms.iter().find(|(_, token)| *token as usize >= vocab) {
+            bail!(Argument, "expected token ids below {vocab} in an answer, found {token}");
+        }
+        let points = self.points.len();
+        let of_copies = |copies: usize| -> Vec<Term> {
+            let of_copy = |copy: usize| terms.iter().map(move |(point, token)| (copy * points + point, *token));
+            (0..copies).flat_map(of_copy).collect()
+        };
+        if let Some(reference) = &self.reference {
+            let work = if model.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            return Ok(model.divergences_from(reference, end, task)?.to_dtype(work)?);
+        }
+        let by_words = match self.measure {
+            // What normalises the logits at one point is the same for all tokens.
+            Measure::LogitDiff if self.has_short_answers() => model.logits_of_tokens(end, &of_copies(copies))?,
+            Measure::LogitDiff | Measure::Prob | Measure::LogProb | Measure::Loss => {
+                model.log_probabilities_of_tokens(end, &of_copies(copies), task)?
             }
-            Measure::Prob => Ok(self.scores(&logits, false)?.exp()?),
-            Measure::LogProb => self.scores(&logits, false),
-            Measure::Rank => self.ranks(&logits),
-            Measure::Kl(_) => self.divergence(&logits),
-            Measure::MeanKl(_) => self.means(&self.divergence(&logits)?, 1.0),
-            Measure::Loss => self.losses(&logits),
-            Measure::Of(own) => self.own(&logits, own),
+            Measure::Rank => match model.ranks_of_tokens(end, &of_copies(copies), task)? {
+                Some(ranks) => Some(ranks_as_tensor(&ranks, model.device())?),
+                None => None,
+            },
+            Measure::Kl(_) | Measure::MeanKl(_) | Measure::Of(_) => None,
+        };
+        if let Some(read) = by_words {
+            return Ok(read);
+        }
+        let at_once = (LOGITS_AT_ONCE / (points * vocab).max(1)).max(1);
+        let parts = (0..copies).step_by(at_once).map(|first| -> Result<Tensor> {
+            task.check()?;
+            let some = at_once.min(copies - first);
+            let logits = widened(&model.logits_of(end, first * points..(first + some) * points, task)?)?;
+            match self.measure {
+                Measure::Rank => Ok(ranks(&logits, &of_copies(some))?.to_dtype(logits.dtype())?),
+                Measure::Of(own) => {
+                    let each = (0..some).map(|copy| self.own(&logits.narrow(0, copy * points, points)?, own));
+                    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+                }
+                _ => picked(&logits, &of_copies(some)),
+            }
+        });
+        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    /// Returns the terms that the metric reads: those of correct answers, then those of wrong ones; or the tokens that
+    /// follow.
+    fn terms(&self) -> Vec<Term> {
+        let right = || self.scored.iter().flat_map(|scored| &scored.right).flatten().copied();
+        let wrong = || self.scored.iter().flat_map(|scored| &scored.wrong).flatten().copied();
+        match self.measure {
+            Measure::LogitDiff => right().chain(wrong()).collect(),
+            Measure::Prob | Measure::LogProb | Measure::Rank => right().collect(),
+            Measure::Loss => {
+                let rows = self.batch.rows();
+                let next = |(number, (row, column)): (usize, &BatchPoint)| (number, rows[*row][column + 1]);
+                self.points.iter().enumerate().map(next).collect()
+            }
+            Measure::Kl(_) | Measure::MeanKl(_) | Measure::Of(_) => Vec::new(),
         }
     }
 
-    /// Returns log sum exp s(a) over the correct answers of each pair, or over the wrong ones.
-    fn scores(&self, logits: &Tensor, wrong: bool) -> Result<Tensor> {
+    /// Returns whether each answer is one token, so that those of a pair are read at one point.
+    fn has_short_answers(&self) -> bool {
+        self.scored.iter().flat_map(|scored| scored.right.iter().chain(&scored.wrong)).all(|answer| answer.len() == 1)
+    }
+
+    /// Returns the metric of each pair, `[pairs]`, from the numbers that are read for it.
+    fn combined(&self, read: &Tensor) -> Result<Tensor> {
+        match self.measure {
+            Measure::LogitDiff => {
+                let count: usize = self.scored.iter().flat_map(|scored| &scored.right).map(Vec::len).sum();
+                let right = self.scores(&read.narrow(0, 0, count)?, false)?;
+                Ok((right - self.scores(&read.narrow(0, count, read.dim(0)? - count)?, true)?)?)
+            }
+            Measure::Prob => Ok(self.scores(read, false)?.exp()?),
+            Measure::LogProb => self.scores(read, false),
+            Measure::Rank => self.best_ranks(read),
+            Measure::Kl(_) | Measure::Of(_) => Ok(read.clone()),
+            Measure::MeanKl(_) => self.means(read, 1.0),
+            Measure::Loss => self.means(read, -1.0),
+        }
+    }
+
+    /// Returns log sum exp s(a) over the correct answers of each pair, or over the wrong ones, from what is read of their
+    /// terms.
+    fn scores(&self, each: &Tensor, wrong: bool) -> Result<Tensor> {
         let answers: Vec<&[Vec<Term>]> =
             self.scored.iter().map(|scored| if wrong { &scored.wrong } else { &scored.right }.as_slice()).collect();
-        let terms: Vec<Term> = answers.iter().copied().flatten().flatten().copied().collect();
-        let each = picked(logits, &terms)?;
         let lengths: Vec<usize> = answers.iter().copied().flatten().map(Vec::len).collect();
-        let scores = if lengths.iter().all(|length| *length == 1) { each } else { sums(&each, &lengths)? };
+        let is_of_one = lengths.iter().all(|length| *length == 1);
+        let scores = if is_of_one { each.clone() } else { sums(each, &lengths)? };
         let counts: Vec<usize> = answers.iter().map(|answers| answers.len()).collect();
         if counts.iter().all(|count| *count == 1) { Ok(scores) } else { log_sums(&scores, &counts) }
     }
 
-    fn ranks(&self, logits: &Tensor) -> Result<Tensor> {
-        let logits = logits.detach();
-        let rank = |(point, token): Term| -> Result<f64> {
-            let row = logits.get(point)?;
-            let own = row.narrow(0, token as usize, 1)?;
-            let above = row.broadcast_gt(&own)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
-            Ok(1.0 + f64::from(above))
-        };
-        let mut ranks = Vec::new();
-        for scored in &self.scored {
-            let mut best = f64::INFINITY;
-            for answer in &scored.right {
-                let mut worst = 1.0_f64;
-                for term in answer {
-                    worst = worst.max(rank(*term)?);
-                }
-                best = best.min(worst);
-            }
-            ranks.push(best);
-        }
-        Ok(Tensor::new(ranks, logits.device())?.to_dtype(logits.dtype())?)
-    }
-
-    fn divergence(&self, logits: &Tensor) -> Result<Tensor> {
-        let Some(p) = &self.reference else { bail!(Bug, "a divergence without its reference") };
-        Ok(divergences(p, logits)?.to_dtype(logits.dtype())?)
-    }
-
-    fn losses(&self, logits: &Tensor) -> Result<Tensor> {
-        let rows = self.batch.rows();
-        let terms = self.points.iter().enumerate().map(|(number, (row, column))| (number, rows[*row][column + 1]));
-        self.means(&picked(logits, &terms.collect::<Vec<_>>())?, -1.0)
+    /// Returns the rank of the best answer of each pair, from the ranks of all terms.
+    fn best_ranks(&self, read: &Tensor) -> Result<Tensor> {
+        let mut all = floats(read)?.into_iter();
+        let best = self.scored.iter().map(|scored| {
+            let worst = |answer: &Vec<Term>| all.by_ref().take(answer.len()).fold(1.0, f64::max);
+            scored.right.iter().map(worst).fold(f64::INFINITY, f64::min)
+        });
+        let best: Vec<f64> = best.collect();
+        Ok(Tensor::new(best, read.device())?.to_dtype(read.dtype())?)
     }
 
     /// Returns the mean over the points of each pair, times a factor.
@@ -251,6 +307,21 @@ impl<'a> MetricPlan<'a> {
         });
         Ok(Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?)
     }
+}
+
+/// Returns the ranks of tokens at points, of logits `[points, vocab]`.
+fn ranks(logits: &Tensor, terms: &[Term]) -> Result<Tensor> {
+    let logits = logits.detach();
+    let rank = |(point, token): &Term| -> Result<usize> {
+        let row = logits.get(*point)?;
+        let own = row.narrow(0, *token as usize, 1)?;
+        Ok(1 + row.broadcast_gt(&own)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? as usize)
+    };
+    ranks_as_tensor(&terms.iter().map(rank).collect::<Result<Vec<_>>>()?, logits.device())
+}
+
+fn ranks_as_tensor(ranks: &[usize], device: &Device) -> Result<Tensor> {
+    Ok(Tensor::new(ranks.iter().map(|rank| *rank as f32).collect::<Vec<f32>>(), device)?)
 }
 
 fn prompt(pair: &TokenPair, which: Prompt, number: usize) -> Result<&[u32]> {
@@ -350,9 +421,6 @@ fn check_answers(measure: Measure, pair: &TokenPair) -> Result<()> {
 /// Returns the log probabilities of tokens at points, of logits `[points, vocab]`.
 fn picked(logits: &Tensor, terms: &[Term]) -> Result<Tensor> {
     let (points, vocab) = logits.dims2()?;
-    if let Some((_, token)) = terms.iter().find(|(_, token)| *token as usize >= vocab) {
-        bail!(Argument, "expected token ids below {vocab} in an answer, found {token}");
-    }
     let device = logits.device();
     let places: Vec<u32> = terms.iter().map(|(point, token)| (point * vocab) as u32 + token).collect();
     let rows: Vec<u32> = terms.iter().map(|(point, _)| *point as u32).collect();
@@ -388,16 +456,15 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
     Ok((sum + most)?.squeeze(1)?)
 }
 
-/// Returns the logits after the last token of each prompt, or after every token of prompts of these lengths:
-/// `[points, vocab]`.
-fn reference_logits(
+/// Returns what is predicted after the last token of each prompt, or after every token of prompts of these lengths.
+fn reference_of(
     model: &Decoder,
     pairs: &[TokenPair],
     which: Prompt,
     numbers: &[usize],
     lengths: Option<&[usize]>,
     task: &Task,
-) -> Result<Tensor> {
+) -> Result<ReferencePredictions> {
     let rows = pairs.iter().zip(numbers).map(|(pair, number)| Ok(prompt(pair, which, *number)?.to_vec()));
     let batch = Batch::new(rows.collect::<Result<_>>()?)?;
     let mut points: Vec<BatchPoint> = Vec::new();
@@ -414,9 +481,7 @@ fn reference_logits(
             .about("pairs"));
         }
     }
-    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Points(&points), task };
-    let logits = model.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a reference without logits"))?;
-    widened(&logits)
+    model.reference(&model.end_at(&batch, &points, &mut NoHooks, None, task)?, task)
 }
 
 /// Converts logits to the dtype that metrics are computed in: f64 where the model computes in that, else f32.
@@ -440,7 +505,9 @@ pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> 
     };
     let (rows, width) = pairs.iter().map(longest).fold((1, 1), |a, b| (a.0.max(b.0), a.1.max(b.1)));
     let points = if matches!(measure, Measure::Loss | Measure::MeanKl(_)) { width } else { rows };
-    let by_logits = LOGITS_AT_ONCE / (points * model.config().outputs()).max(1);
+    let has_whole_logits = matches!(measure, Measure::Of(_)) || !model.reads_in_words();
+    let by_logits =
+        if has_whole_logits { LOGITS_AT_ONCE / (points * model.config().outputs()).max(1) } else { usize::MAX };
     (TOKENS_AT_ONCE / (rows * width).max(1)).min(by_logits).max(1)
 }
 

@@ -8,7 +8,7 @@
 //! use microtome_methods::prelude::*;
 //!
 //! let task = Task::default();
-//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let files = Files::unrecorded("out".as_ref())?;
 //! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! // Pairs of prompts of one length, and where in the model their difference is, by activation patching.

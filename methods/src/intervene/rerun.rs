@@ -1,10 +1,7 @@
 //! Runs of one batch with changes at some sites: everything before the first change is computed once.
 
 use crate::common::*;
-use crate::model::config::Config;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{BoundHook, Chain};
-use crate::model::run::PassEnd;
 
 /// A batch whose runs begin where the first change may be.
 pub struct Reruns<'a> {
@@ -47,8 +44,19 @@ impl<'a> Reruns<'a> {
 
     /// Returns the end of a pass with hooks at some rows and columns of the batch.
     pub fn end(&self, hooks: Vec<BoundHook>, points: &[(usize, usize)], task: &Task) -> Result<PassEnd> {
+        self.end_of_copies(1, hooks, points, task)
+    }
+
+    /// Returns the end of a pass of some copies of the batch, one copy after the other, at some of their rows and columns.
+    pub fn end_of_copies(
+        &self,
+        copies: usize,
+        hooks: Vec<BoundHook>,
+        points: &[(usize, usize)],
+        task: &Task,
+    ) -> Result<PassEnd> {
         let mut chain = Chain { hooks, ..Chain::default() };
-        self.model.end_of(&mut chain, points, |chain, logits| self.pass(1, chain, logits, task))
+        self.model.end_of(&mut chain, points, |chain, logits| self.pass(copies, chain, logits, task))
     }
 
     fn pass(&self, copies: usize, chain: &mut Chain, wanted: Logits, task: &Task) -> Result<Tensor> {
@@ -89,7 +97,6 @@ mod tests {
     use crate::fixtures::{config, decoder};
     use crate::model::hooks::Action;
     use crate::model::site::select;
-    use crate::tensor::DType;
 
     #[test]
     fn reruns_are_whole_runs_at_every_kind_of_site() {

@@ -1,8 +1,6 @@
 //! Judges of traits (persona vectors; Chen et al. 2025, section 2): a language model says how strongly an answer shows a trait, and how
 //! coherent the answer is, each from 0 to 100.
 
-use serde_json::json;
-
 use crate::common::*;
 use crate::questions::{Answers, Question, Reply, TokenChances};
 

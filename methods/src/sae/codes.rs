@@ -1,10 +1,7 @@
 //! Encoding and decoding in candle's operations, which are differentiable.
 
-use super::activation::Activation;
-use super::nonnegative;
-use super::parts::Parts;
-use super::pursuit;
-use super::select::{greater, largest, largest_by_row};
+use super::parts::{Activation, Parts};
+use super::select::{greater, largest};
 use crate::base::Result;
 use crate::tensor::{Tensor, elementwise, matmul};
 
@@ -15,7 +12,8 @@ pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     Ok(if parts.rescaled { pre.broadcast_mul(&norms(&parts.decoder)?)? } else { pre })
 }
 
-fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
+/// Subtracts the decoder bias from scaled activations, where the dictionary does.
+pub fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     match parts.decoder_bias.as_ref().filter(|_| parts.centred) {
         Some(centre) => Ok(x.broadcast_sub(centre)?),
         None => Ok(x.clone()),
@@ -24,8 +22,9 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
 
 /// Estimates the number of codes of scaled activations `[.., d_in]`, for dictionaries that learn it: `[..]`.
 pub fn ks(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
-    let Activation::SoftTopK(estimator) = &parts.activation else { return Ok(None) };
-    Ok(Some(estimator.estimate(&centred(parts, x)?)?.squeeze(x.rank() - 1)?))
+    let Activation::Other(other) = &parts.activation else { return Ok(None) };
+    let Some(estimate) = other.function.estimate else { return Ok(None) };
+    Ok(Some(estimate(other, &centred(parts, x)?)?.squeeze(x.rank() - 1)?))
 }
 
 /// Computes the codes of activations that are scaled already.
@@ -48,17 +47,12 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
             let size = pre.broadcast_mul(&log_scale.exp()?)?.broadcast_add(magnitude)?;
             Ok(elementwise::relu(&size)?.mul(&open)?)
         }
-        Activation::SoftTopK(estimator) => {
-            let codes = elementwise::relu(&pre()?)?;
-            largest_by_row(&codes, &estimator.estimate(&centred(parts, x)?)?, estimator.most)
-        }
-        Activation::MatchingPursuit(k) => pursuit::codes_of_any(&centred(parts, x)?, &parts.decoder, *k),
         Activation::Linear(None) => pre(),
         Activation::Linear(Some(k)) => {
             let pre = pre()?;
             largest(&pre, &pre.abs()?, *k)
         }
-        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre()?, &parts.encoder, sum, *k, &centred(parts, x)?),
+        Activation::Other(other) => (other.function.codes)(other, parts, x),
     }
 }
 

@@ -13,7 +13,6 @@ use crate::model::site::{NAME_ONE, one_site};
 
 crate::options! {
     /// Options of the site that a dictionary reads in a model.
-    #[derive(Debug, Clone)]
     pub struct SiteOptions {
         /// Site that activations are read at, and that the dictionary is spliced in at.
         site: Option<String> = None => usually("the dictionary's");

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::activation::Activation;
 use super::codes;
-use super::parts::Parts;
+use super::parts::{Activation, Parts};
 use super::{Sae, rows};
 use crate::common::*;
 use kernels::sparse::{AtLeast, Product, ScoreSizes, SparseRows};
@@ -155,11 +154,7 @@ fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     if !knows || rows == 0 || ![x, &parts.encoder, &parts.decoder].into_iter().all(is_here) {
         return Ok(None);
     }
-    let x = match parts.decoder_bias.as_ref().filter(|_| parts.centred) {
-        Some(centre) => x.broadcast_sub(centre)?,
-        None => x.clone(),
-    };
-    let x = flat(&x)?;
+    let x = flat(&codes::centred(parts, x)?)?;
     let encoder = flat(&parts.encoder)?;
     let x = FlatNumbers::of(&x)?;
     let encoder = FlatNumbers::of(&encoder)?;

@@ -12,7 +12,6 @@ use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of}
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 use crate::data::Text;
-use crate::model::run::PassEnd;
 use crate::model::site::one_site;
 use crate::options::OptionGroup;
 use crate::tensor::{dtype, float};
@@ -22,7 +21,6 @@ use crate::training::{
 
 crate::options! {
     /// Options of fine-tuning.
-    #[derive(Debug, Clone)]
     pub struct FineTuneOptions {
         /// Number of updates.
         steps: u64 = 100;
@@ -221,15 +219,10 @@ impl<'a> Tuner<'a> {
         texts: &[EvaluationText],
         options: &'a FineTuneOptions,
     ) -> Result<Self> {
-        if matches!(sae.parts().activation, Activation::MatchingPursuit(_)) {
-            return Err(err!(
-                Argument,
-                "a matching pursuit reads by its directions, which fine-tuning would part from them"
-            )
-            .hint("fit another kind, such as \"topk\""));
-        }
-        if matches!(sae.parts().activation, Activation::Nonnegative { .. }) {
-            return Err(err!(Argument, "codes that are found by a search, as those of nmf, have no gradient"));
+        if let Activation::Other(other) = &sae.parts().activation
+            && let Some(untunable) = other.function.untunable
+        {
+            return Err(untunable());
         }
         let usable = |x: f64| x.is_finite() && x > 0.0;
         for (name, number) in [("lr", options.lr), ("clip", options.clip), ("batch", options.batch as f64)] {
@@ -340,49 +333,26 @@ fn places(texts: &[&EvaluationText]) -> Vec<u32> {
     texts.iter().enumerate().flat_map(of).collect()
 }
 
-/// The parts of a dictionary that are fine-tuned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WeightSlot {
-    Encoder,
-    EncoderBias,
-    Decoder,
-    DecoderBias,
-    Skip,
-    Gate,
-    Magnitude,
-    LogScale,
-}
+/// The name of the decoder among the tensors that are fine-tuned.
+const DECODER: &str = "decoder";
 
-impl WeightSlot {
-    const ALL: [WeightSlot; 8] = [
-        WeightSlot::Encoder,
-        WeightSlot::EncoderBias,
-        WeightSlot::Decoder,
-        WeightSlot::DecoderBias,
-        WeightSlot::Skip,
-        WeightSlot::Gate,
-        WeightSlot::Magnitude,
-        WeightSlot::LogScale,
-    ];
-
-    fn of(self, parts: &mut Parts) -> Option<&mut Tensor> {
-        match (self, &mut parts.activation) {
-            (WeightSlot::Encoder, _) => Some(&mut parts.encoder),
-            (WeightSlot::EncoderBias, _) => parts.encoder_bias.as_mut(),
-            (WeightSlot::Decoder, _) => Some(&mut parts.decoder),
-            (WeightSlot::DecoderBias, _) => parts.decoder_bias.as_mut(),
-            (WeightSlot::Skip, _) => parts.skip.as_mut(),
-            (WeightSlot::Gate, Activation::Gated { gate, .. }) => Some(gate),
-            (WeightSlot::Magnitude, Activation::Gated { magnitude, .. }) => Some(magnitude),
-            (WeightSlot::LogScale, Activation::Gated { log_scale, .. }) => Some(log_scale),
-            (WeightSlot::Gate | WeightSlot::Magnitude | WeightSlot::LogScale, _) => None,
-        }
+/// Returns the tensors of a dictionary that are fine-tuned, by their names.
+fn tuned(parts: &mut Parts) -> Vec<(&'static str, &mut Tensor)> {
+    let Parts { encoder, encoder_bias, activation, decoder, decoder_bias, skip, .. } = parts;
+    let mut all = vec![("encoder", encoder)];
+    all.extend(encoder_bias.as_mut().map(|bias| ("encoder_bias", bias)));
+    all.push((DECODER, decoder));
+    all.extend(decoder_bias.as_mut().map(|bias| ("decoder_bias", bias)));
+    all.extend(skip.as_mut().map(|skip| ("skip", skip)));
+    if let Activation::Gated { gate, magnitude, log_scale } = activation {
+        all.extend([("gate", gate), ("magnitude", magnitude), ("log_scale", log_scale)]);
     }
+    all
 }
 
 struct FinetuneWeights {
     template: Parts,
-    all: Vec<Parameter<WeightSlot>>,
+    all: Vec<Parameter<&'static str>>,
     /// The norms of the directions, which stay fixed: `[d_sae, 1]`.
     lengths: Tensor,
 }
@@ -391,9 +361,8 @@ impl FinetuneWeights {
     fn new(parts: &Parts) -> Result<Self> {
         let mut template = parts.clone();
         let mut all = Vec::new();
-        for slot in WeightSlot::ALL {
-            let Some(tensor) = slot.of(&mut template) else { continue };
-            all.push(Parameter::new(slot, tensor)?);
+        for (name, tensor) in tuned(&mut template) {
+            all.push(Parameter::new(name, tensor)?);
         }
         let lengths = parts.decoder.sqr()?.sum_keepdim(1)?.sqrt()?;
         Ok(Self { template, all, lengths })
@@ -401,10 +370,8 @@ impl FinetuneWeights {
 
     fn with(&self, tensor: impl Fn(&Var) -> Result<Tensor>) -> Result<Parts> {
         let mut parts = self.template.clone();
-        for weight in &self.all {
-            if let Some(place) = weight.name.of(&mut parts) {
-                *place = tensor(&weight.weight)?;
-            }
+        for (weight, (_, place)) in self.all.iter().zip(tuned(&mut parts)) {
+            *place = tensor(&weight.weight)?;
         }
         Ok(parts)
     }
@@ -421,7 +388,7 @@ impl FinetuneWeights {
     /// Makes one step of Adam. Directions keep their norms, so the gradient along them is removed.
     fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, options: &FineTuneOptions, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
-            if let (WeightSlot::Decoder, Some(found)) = (weight.name, gradient.as_ref()) {
+            if let (DECODER, Some(found)) = (weight.name, gradient.as_ref()) {
                 let directions = unit_rows(&weight.weight.as_detached_tensor(), SHORTEST)?;
                 let along = (found * &directions)?.sum_keepdim(1)?;
                 *gradient = Some((found - directions.broadcast_mul(&along)?)?);
@@ -435,7 +402,7 @@ impl FinetuneWeights {
         for (weight, gradient) in self.all.iter().zip(&gradients) {
             let Some(gradient) = gradient else { continue };
             weight.step(&gradient.detach(), update)?;
-            if weight.name == WeightSlot::Decoder {
+            if weight.name == DECODER {
                 let directions = unit_rows(&weight.weight.as_detached_tensor(), SHORTEST)?;
                 weight.weight.set(&directions.broadcast_mul(&self.lengths)?)?;
             }

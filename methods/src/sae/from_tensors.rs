@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::compatibility::{check_is_for, check_writes_behind, one_place};
+use super::fit::{DictionaryShape, kinds};
 use super::formats::parsed_site;
-use super::{About, Activation, CountEstimator, KindLabel, Parts, ReadSite, Sae, Scaling};
+use super::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::base::names;
 use crate::common::*;
 use crate::model::hooks::checks::finite;
@@ -37,7 +38,6 @@ crate::choices! {
 
 crate::options! {
     /// The tensors of a dictionary, and what is computed with them.
-    #[derive(Debug, Clone)]
     pub struct GivenOptions {
         /// Encoder: the direction that each feature reads, one row a feature: `[d_sae, d_in]`.
         encoder: Option<Values> = None => usually("required");
@@ -97,6 +97,21 @@ impl GivenOptions {
         let matrices = [&self.encoder, &self.decoder, &self.skip, &self.sum, &self.k_encoder].into_iter().flatten();
         matrices.map(|values| values.dims().iter().product::<usize>()).sum()
     }
+
+    /// Returns a tensor of the activation function by its name.
+    fn of_activation(&self, name: &str) -> Option<&Values> {
+        let all = [
+            ("k_encoder", &self.k_encoder),
+            ("k_bias", &self.k_bias),
+            ("k_weight", &self.k_weight),
+            ("k_logit", &self.k_logit),
+            ("gate", &self.gate),
+            ("magnitude", &self.magnitude),
+            ("log_scale", &self.log_scale),
+            ("sum", &self.sum),
+        ];
+        all.into_iter().find(|(known, _)| *known == name).and_then(|(_, values)| values.as_ref())
+    }
 }
 
 /// Makes the dictionary of these tensors; with a model, only one that fits its sites. All parts are kept in the
@@ -107,7 +122,7 @@ pub fn of_tensors(given: &GivenOptions, model: Option<&Model>) -> Result<Sae> {
         let name = if given.encoder.is_none() { "encoder" } else { "decoder" };
         return Err(err!(Argument, "expected a tensor for `{name}`, found nothing").about(name));
     };
-    let widths = GivenWidths::of(encoder, decoder)?;
+    let widths = shape_of(encoder, decoder)?;
     let take = GivenReader { given, widths, dtype: encoder.dtype() };
     let parts = Parts {
         encoder: take.tensor("encoder", encoder, &[widths.d_sae, widths.d_in])?,
@@ -133,32 +148,23 @@ pub fn of_tensors(given: &GivenOptions, model: Option<&Model>) -> Result<Sae> {
     Sae::new(parts)
 }
 
-/// The widths of a dictionary.
-#[derive(Debug, Clone, Copy)]
-struct GivenWidths {
-    d_in: usize,
-    d_sae: usize,
-    d_out: usize,
-}
-
-impl GivenWidths {
-    fn of(encoder: &Values, decoder: &Values) -> Result<Self> {
-        let (d_sae, d_in) = matrix("encoder", encoder)?;
-        let (rows, d_out) = matrix("decoder", decoder)?;
-        if rows == d_sae {
-            return Ok(Self { d_in, d_sae, d_out });
-        }
-        // Features are more than dimensions, nearly always.
-        let name = if d_sae < d_in { "encoder" } else { "decoder" };
-        let error = err!(
-            Shape,
-            "expected `encoder` and `decoder` with one row a feature each, found the shapes [{d_sae}, {d_in}] and \
-             [{rows}, {d_out}]"
-        );
-        let transposed = d_in == rows || d_out == d_sae;
-        let hint = transposed.then(|| format!("one of them is the other way round: give `{name}` as `w.transpose()`"));
-        Err(error.maybe_hint(hint).about(name))
+/// Returns the widths of a dictionary of these matrices.
+fn shape_of(encoder: &Values, decoder: &Values) -> Result<DictionaryShape> {
+    let (d_sae, d_in) = matrix("encoder", encoder)?;
+    let (rows, d_out) = matrix("decoder", decoder)?;
+    if rows == d_sae {
+        return Ok(DictionaryShape { d_in, d_sae, d_out });
     }
+    // Features are more than dimensions, nearly always.
+    let name = if d_sae < d_in { "encoder" } else { "decoder" };
+    let error = err!(
+        Shape,
+        "expected `encoder` and `decoder` with one row a feature each, found the shapes [{d_sae}, {d_in}] and \
+         [{rows}, {d_out}]"
+    );
+    let transposed = d_in == rows || d_out == d_sae;
+    let hint = transposed.then(|| format!("one of them is the other way round: give `{name}` as `w.transpose()`"));
+    Err(error.maybe_hint(hint).about(name))
 }
 
 fn matrix(name: &str, values: &Values) -> Result<(usize, usize)> {
@@ -171,14 +177,14 @@ fn matrix(name: &str, values: &Values) -> Result<(usize, usize)> {
 /// Takes the parts of a dictionary from what was given.
 struct GivenReader<'a> {
     given: &'a GivenOptions,
-    widths: GivenWidths,
+    widths: DictionaryShape,
     dtype: DType,
 }
 
 impl GivenReader<'_> {
     fn tensor(&self, name: &str, values: &Values, dims: &[usize]) -> Result<Tensor> {
         if values.dims() != dims {
-            let GivenWidths { d_in, d_sae, d_out } = self.widths;
+            let DictionaryShape { d_in, d_sae, d_out } = self.widths;
             let found = values.dims();
             return Err(err!(Shape, "expected `{name}` of the shape {dims:?}, found {found:?}")
                 .hint(format!(
@@ -193,11 +199,6 @@ impl GivenReader<'_> {
 
     fn maybe(&self, name: &str, values: Option<&Values>, dims: &[usize]) -> Result<Option<Tensor>> {
         values.map(|values| self.tensor(name, values, dims)).transpose()
-    }
-
-    /// Returns a tensor that the activation function cannot do without, one number a feature.
-    fn needed(&self, name: &str, values: Option<&Values>, dims: &[usize]) -> Result<Tensor> {
-        self.maybe(name, values, dims)?.ok_or_else(|| self.missing(name))
     }
 
     fn missing(&self, name: &str) -> Error {
@@ -216,33 +217,20 @@ impl GivenReader<'_> {
     }
 
     fn activation(&self) -> Result<Activation> {
-        let given = self.given;
-        let each = [self.widths.d_sae];
         let k = self.k()?;
-        let the_k = || k.ok_or_else(|| self.missing("k"));
-        Ok(match given.activation {
-            GivenActivation::Relu => Activation::Relu,
-            GivenActivation::TopK => Activation::TopK(the_k()?),
-            GivenActivation::BatchTopK | GivenActivation::JumpRelu => Activation::Threshold(self.threshold()?),
-            GivenActivation::Gated => Activation::Gated {
-                gate: self.needed("gate", given.gate.as_ref(), &each)?,
-                magnitude: self.needed("magnitude", given.magnitude.as_ref(), &each)?,
-                log_scale: self.needed("log_scale", given.log_scale.as_ref(), &each)?,
-            },
-            GivenActivation::Linear => Activation::Linear(k),
-            GivenActivation::SoftTopK => Activation::SoftTopK(CountEstimator {
-                encoder: self.needed("k_encoder", given.k_encoder.as_ref(), &[self.widths.d_sae, self.widths.d_in])?,
-                bias: self.needed("k_bias", given.k_bias.as_ref(), &each)?,
-                weight: self.needed("k_weight", given.k_weight.as_ref(), &each)?,
-                logit: self.needed("k_logit", given.k_logit.as_ref(), &[1])?,
-                most: the_k()?,
-            }),
-            GivenActivation::MatchingPursuit => Activation::MatchingPursuit(the_k()?),
-            GivenActivation::Nonnegative => {
-                let sum = self.needed("sum", given.sum.as_ref(), &[self.widths.d_sae, self.widths.d_in])?;
-                Activation::Nonnegative { sum, k }
-            }
-        })
+        match self.given.activation {
+            GivenActivation::BatchTopK | GivenActivation::JumpRelu => Ok(Activation::Threshold(self.threshold()?)),
+            other => kinds::activation(
+                other.word(),
+                k,
+                || self.missing("k"),
+                |name, part| {
+                    let dims = part.shape(self.widths.d_sae, self.widths.d_in);
+                    let values = self.given.of_activation(name);
+                    self.maybe(name, values, &dims)?.ok_or_else(|| self.missing(name))
+                },
+            ),
+        }
     }
 
     /// Returns one threshold a feature.
@@ -303,10 +291,10 @@ impl GivenReader<'_> {
 
     /// Refuses what each part allows and all together do not, by the name of the option that is to be changed.
     fn check_together(&self, parts: &Parts) -> Result<()> {
-        let GivenWidths { d_in, d_sae, d_out } = self.widths;
+        let DictionaryShape { d_in, d_sae, d_out } = self.widths;
         let name = match &parts.activation {
             _ if parts.centred && (parts.decoder_bias.is_none() || d_in != d_out) => "centred",
-            Activation::MatchingPursuit(_) | Activation::Nonnegative { .. } => "activation",
+            Activation::Other(other) if other.function.check.is_some() => "activation",
             _ if parts.about.prefixes.last().is_some_and(|last| *last != d_sae) => {
                 let ends = &parts.about.prefixes;
                 return Err(err!(

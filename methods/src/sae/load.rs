@@ -52,7 +52,6 @@ impl Setting for FloatType {
 
 crate::options! {
     /// Options of loading a dictionary.
-    #[derive(Debug, Clone)]
     pub struct LoadOptions {
         /// The format.
         format: Option<Format> = None => usually("auto-detected");
@@ -61,11 +60,8 @@ crate::options! {
         /// Config keys to ignore.
         ignore: Vec<String> = Vec::new() => usually("none");
     }
-}
 
-crate::options! {
     /// Options of saving a dictionary.
-    #[derive(Debug, Clone)]
     pub struct SaveOptions {
         /// The format. Those of "gemma_scope", "circuit_tracer" and "tied" can be loaded, but not saved.
         format: Format = Format::Microtome;

@@ -36,7 +36,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct MapOptions {
         /// "umap", which keeps near directions together, or "pca", the two principal components.
         kind: MapKind = MapKind::Umap;

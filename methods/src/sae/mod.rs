@@ -64,12 +64,12 @@ pub mod text_rows;
 pub mod transcoders;
 
 mod about;
-mod activation;
 mod codes;
 mod compatibility;
 mod encode;
 mod nonnegative;
 mod parts;
+pub(crate) mod prelude;
 mod published;
 mod pursuit;
 mod rows;
@@ -83,13 +83,11 @@ mod tensors;
 use std::sync::Arc;
 
 pub use about::{About, KindLabel, ReadSite, Span};
-pub use activation::Activation;
 pub use compatibility::{SiteOptions, SitePair, check_writes_behind, one_place, site_of, writes_of};
 pub use encode::SparseCodes;
 pub use formats::Format;
-pub use parts::Parts;
+pub use parts::{Activation, Parts};
 pub use scaling::Scaling;
-pub use soft_topk::CountEstimator;
 pub use transcoders::{Transcoders, site_layer};
 
 use candle_core::Module;

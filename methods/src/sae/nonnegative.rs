@@ -1,7 +1,10 @@
 //! Nonnegative codes with the best reconstruction: nonnegative least squares.
 
+use super::codes::{centred, pre};
+use super::parts::Parts;
+use super::parts::activation::{Activation, ActivationFunction, ActivationPart, OtherActivation};
 use super::select::largest;
-use crate::base::{Result, Task, memory, parallel};
+use crate::base::{Error, Result, Task, memory, parallel};
 use crate::tensor::{DType, Device, Tensor, dtype, matmul};
 use crate::{bail, err};
 
@@ -11,6 +14,39 @@ const SWEEPS: usize = 200;
 
 /// Codes have converged when no gradient changes by more than this share of the largest product.
 const REST: f64 = 1e-7;
+
+/// Nonnegative codes with the best reconstruction, all of them or the k largest. Of the nonnegative W = [P, N] the encoder
+/// has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
+pub const NONNEGATIVE: ActivationFunction = ActivationFunction {
+    name: "nonnegative",
+    in_words: "each of its codes depends on all others",
+    tensors: &[("sum", ActivationPart::Rows)],
+    needs_k: false,
+    reads_directions: false,
+    codes: |own, parts, x| {
+        let [sum] = own.tensors.as_slice() else { bail!(Bug, "nonnegative codes without their sum") };
+        codes(&pre(parts, x)?, &parts.encoder, sum, own.k, &centred(parts, x)?)
+    },
+    estimate: None,
+    check: Some(check),
+    untunable: Some(untunable),
+};
+
+/// Makes the activation function of nonnegative codes.
+pub fn nonnegative(sum: Tensor, k: Option<usize>) -> Activation {
+    Activation::Other(OtherActivation { function: &NONNEGATIVE, tensors: vec![sum], k })
+}
+
+fn check(parts: &Parts) -> Result<()> {
+    if parts.encoder_bias.is_none() && !parts.centred && !parts.rescaled {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected nonnegative codes of the input as it is, found a bias or a rescaling"))
+}
+
+fn untunable() -> Error {
+    err!(Argument, "codes that are found by a search, as those of nmf, have no gradient")
+}
 
 /// Finds the codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, for W = [P, N] with P and N nonnegative, given by
 /// their difference and their sum; of these codes the k largest, where k is given. They have no gradient. `pre` is the

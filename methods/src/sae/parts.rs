@@ -1,10 +1,12 @@
 //! Parts of a dictionary: its computation as data.
 
+pub mod activation;
+
 use super::about::About;
-use super::activation::{Activation, ActivationPart};
 use super::scaling::Scaling;
 use crate::common::*;
 use crate::tensor::dtype;
+pub use activation::Activation;
 
 /// The parts of a dictionary. With x scaled as `scaling` says:
 ///
@@ -63,12 +65,7 @@ impl Parts {
         given.push(("decoder's bias", self.decoder_bias.as_ref(), vec![d_out]));
         given.push(("skip", self.skip.as_ref(), vec![d_out, d_in]));
         for one in self.activation.tensors() {
-            let wanted = match one.part {
-                ActivationPart::Rows => vec![d_sae, d_in],
-                ActivationPart::Single => vec![1],
-                ActivationPart::Offset | ActivationPart::Factor => vec![d_sae],
-            };
-            given.push((one.name, Some(one.tensor), wanted));
+            given.push((one.name, Some(one.tensor), one.part.shape(d_sae, d_in)));
         }
         if let Some(k) = self.activation.most()
             && (k == 0 || k > d_sae)
@@ -89,15 +86,10 @@ impl Parts {
         if self.centred && (self.decoder_bias.is_none() || d_in != d_out) {
             return Err(err!(Shape, "expected a decoder bias of width {d_in} to centre the input with, found none"));
         }
-        let plain = self.encoder_bias.is_none() && !self.centred && !self.rescaled;
-        if matches!(self.activation, Activation::Nonnegative { .. }) && !plain {
-            return Err(err!(
-                Argument,
-                "expected nonnegative codes of the input as it is, found a bias or a rescaling"
-            ));
-        }
-        if matches!(self.activation, Activation::MatchingPursuit(_)) {
-            self.check_pursues()?;
+        if let Activation::Other(other) = &self.activation
+            && let Some(check) = other.function.check
+        {
+            check(self)?;
         }
         if !dtype::is_float(self.encoder.dtype()) {
             return Err(err!(Argument, "expected floats, found {}", self.encoder.dtype().as_str()));
@@ -109,23 +101,6 @@ impl Parts {
             return Err(err!(Argument, "expected prefixes in order and up to {d_sae}, found {prefixes:?}"));
         }
         self.check_spans(d_in, d_out)
-    }
-
-    /// Refuses a matching pursuit whose encoder is not its decoder, or whose directions are not of norm 1.
-    fn check_pursues(&self) -> Result<()> {
-        if self.encoder_bias.is_some() || self.rescaled {
-            return Err(err!(Argument, "expected a matching pursuit of the input, found a bias or a rescaling"));
-        }
-        let same = self.encoder.dims() == self.decoder.dims()
-            && self.encoder.ne(&self.decoder)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? == 0.0;
-        if !same {
-            return Err(err!(Argument, "expected a matching pursuit with its directions as encoder, found others"));
-        }
-        let norms = dtype::convert(&self.decoder, DType::F32)?.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?;
-        match norms.iter().find(|norm| (*norm - 1.0).abs() > 1e-2) {
-            Some(norm) => Err(err!(Argument, "expected directions of norm 1 for a matching pursuit, found {norm}")),
-            None => Ok(()),
-        }
     }
 
     fn check_spans(&self, d_in: usize, d_out: usize) -> Result<()> {
@@ -143,13 +118,11 @@ impl Parts {
             None => Ok(()),
         }
     }
-}
 
-impl Parts {
     /// Returns the dictionary with directions of norm 1 and codes scaled to match; a direction of norm 0 stays, and so
     /// do its codes.
     pub fn with_unit_directions(self) -> Result<Self> {
-        if matches!(self.activation, Activation::MatchingPursuit(_)) {
+        if matches!(&self.activation, Activation::Other(other) if other.function.reads_directions) {
             return Ok(self);
         }
         if self.rescaled {

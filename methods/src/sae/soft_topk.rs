@@ -1,39 +1,11 @@
-//! The soft top-k, and the estimate of how many features a row needs (SoftSAE; Stępień et al. 2026, arXiv 2605.06610).
+//! The soft top-k, by which the kind `soft_topk` learns how many features a row needs (SoftSAE; Stępień et al. 2026).
 //!
 //! With F the distribution function of the Laplace distribution, the weights of the numbers x of a row are F((x_i - b) / alpha),
 //! with b such that they sum to k, which need not be whole (LapSum; Struski et al. 2025, arXiv 2503.06242). Where alpha goes to
 //! 0, the k largest numbers have a weight of 1 and the others 0. Unlike those of a top-k, the weights have a gradient for k.
 
 use crate::base::{Result, parallel};
-use crate::tensor::{DType, Device, Tensor, dtype, elementwise, floats};
-
-/// The estimator of the number of features of a row x: k = most sigmoid(weight . relu(encoder x + bias) + logit), at least 1.
-#[derive(Debug, Clone)]
-pub struct CountEstimator {
-    /// `[d_sae, d_in]`.
-    pub encoder: Tensor,
-    /// `[d_sae]`.
-    pub bias: Tensor,
-    /// `[d_sae]`.
-    pub weight: Tensor,
-    /// `[1]`.
-    pub logit: Tensor,
-    /// The limit of the estimate.
-    pub most: usize,
-}
-
-impl CountEstimator {
-    /// Estimates the number of features of activations `[.., d_in]`, as a number that need not be whole: `[.., 1]`, in f32 but
-    /// for f64.
-    pub fn estimate(&self, x: &Tensor) -> Result<Tensor> {
-        let hidden = elementwise::relu(&kernels::linear(x, &self.encoder, Some(&self.bias))?)?;
-        // A narrow dtype would round whole numbers above 256.
-        let wide = if hidden.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let [hidden, weight, logit] = [&hidden, &self.weight, &self.logit].map(|t| dtype::convert(t, wide));
-        let logit = kernels::linear(&hidden?, &weight?.unsqueeze(0)?, Some(&logit?))?;
-        Ok((elementwise::sigmoid(&logit)? * self.most as f64)?.maximum(1.0)?)
-    }
-}
+use crate::tensor::{DType, Device, Tensor, floats};
 
 /// Computes the weights of the numbers of each row `[n, width]`, which sum to the row's k of `[n, 1]`, with gradients for both.
 pub fn weights(x: &Tensor, k: &Tensor, alpha: f64) -> Result<Tensor> {

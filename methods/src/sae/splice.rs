@@ -34,7 +34,6 @@ pub enum SpliceMode {
 
 crate::options! {
     /// Options of splicing a dictionary into a model.
-    #[derive(Debug, Clone)]
     pub struct SpliceOptions {
         /// Site that a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");

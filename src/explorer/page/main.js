@@ -55,7 +55,15 @@ const before = ({ dictionaries, examples }) => {
   };
 };
 
+const near = () => {
+  const [count, most] = state.apart;
+  at("apart").hidden = false;
+  at("apart").dataset.value = most;
+  at("apart").textContent = nearness(count, most);
+};
+
 on(["server"], server);
+on(["apart"], near);
 on(["about", "dictionary"], dictionaries);
 const known = await about();
 [tabs, text, tokens, list, cards, change, tree, compare, heads, lenses, steps, keys].forEach((module) => module.start());

@@ -16,6 +16,7 @@ export const state = {
   grown: null,                                     // the feature whose tree is shown, as [dictionary, feature]
   tab: "card",
   reading: null,                                   // the answer to the last reading
+  apart: null,                                     // in an exported page: how many numbers were compared with the program's, and how far they are apart
 };
 
 // What is gone back to by a step back, and kept when the page is loaded anew.

@@ -77,14 +77,16 @@ const go = (place) => {
 export const back = () => go(here - 1);
 export const forth = () => go(here + 1);
 
-// What is typed outlives that the page is loaded anew.
+// What is typed outlives that the page is loaded anew. An exported page is anybody's, and keeps nothing.
 const keep = () => {
+  if (isExported) return;
   try {
     sessionStorage.setItem(PLACE, kept());
   } catch { /* no room, or not allowed */ }
 };
 
 export const remembered = () => {
+  if (isExported) return null;
   try {
     return JSON.parse(sessionStorage.getItem(PLACE));
   } catch {

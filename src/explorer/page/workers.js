@@ -6,6 +6,10 @@ import { set } from "./state.js";
 const WORKERS = [["read", "save"], ["continue", "compare", "lenses"], ["card", "tree", "heads", "head"]];
 const LARGE = 256 * 2 ** 20;
 
+// A question with the program's answer, and the time after a first reading when the page asks it, too.
+const FIRST = "/explorer/first.json";
+const PAUSE = 400;
+
 export const ofWorkers = () => {
   const files = unpacked();
   const first = new Microtome({}, 80);
@@ -20,6 +24,21 @@ export const ofWorkers = () => {
       lanes.set(number, { engine: number === 0 ? first : first.beside(), turn: Promise.resolve(), hearing: new Set() });
     }
     return lanes.get(number);
+  };
+
+  // How far the page's numbers are from the program's; asked once.
+  let isCompared = false;
+  const compare = async () => {
+    if (isCompared) return;
+    isCompared = true;
+    const [, bytes] = (await files).find(([name]) => name === FIRST) ?? [];
+    if (!bytes) return;
+    const { question, answer } = JSON.parse(new TextDecoder().decode(bytes));
+    const lane = await laneOf("read");
+    const answered = lane.turn.then(() => asked(lane.engine, "read", question, () => {}));
+    lane.turn = answered;
+    const found = await answered;
+    if (!found.error) set({ apart: apart(found, answer) });
   };
 
   const answer = async ({ name, question }, signal, receive) => {
@@ -38,7 +57,9 @@ export const ofWorkers = () => {
     lane.turn = answered;
     const ended = new Promise((resolve) => signal.addEventListener("abort", () => resolve(null)));
     try {
-      return await Promise.race([answered, ended]);
+      const line = await Promise.race([answered, ended]);
+      if (name === "read" && line && !line.error) setTimeout(compare, PAUSE);
+      return line;
     } finally {
       lane.hearing.delete(receive);
     }

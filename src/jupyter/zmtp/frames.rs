@@ -2,8 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// A message, frame by frame.
 pub type Frames = Vec<Vec<u8>>;

@@ -3,8 +3,8 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::frames::{self, Received};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::bail;
+use crate::common::*;
 
 /// The version that is spoken, and the oldest that is understood.
 const MAJOR: u8 = 3;

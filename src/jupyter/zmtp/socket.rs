@@ -1,8 +1,7 @@
 //! Sockets with any number of peers: requests that are answered (ROUTER, REP), and what is told to all (PUB).
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -10,8 +9,9 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::frames::{self, Frames, Received};
 use super::handshake::{SocketKind, greet};
-use crate::base::{Result, locked};
-use crate::{bail, err};
+use crate::bail;
+use crate::base::locked;
+use crate::common::*;
 
 /// Number of connections of a socket at a time; each takes a descriptor of the system.
 const CONNECTIONS: usize = 128;

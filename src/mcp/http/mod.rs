@@ -6,8 +6,6 @@
 mod page;
 mod view;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -17,7 +15,7 @@ use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 
 use super::Server;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::explorer::{Gate, serve_connections, watch};
 use crate::net;
 

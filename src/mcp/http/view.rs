@@ -1,7 +1,5 @@
 //! Questions of the page: the calls since the last one that it has, a picture of a result, and to run a script.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -11,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::base::{Result, json as json_reader, memory};
-use crate::err;
+use crate::base::{json as json_reader, memory};
+use crate::common::*;
 use crate::explorer::{body, refusal};
 use crate::mcp::Server;
 use crate::mcp::call_log::LoggedCall;

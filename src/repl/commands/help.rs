@@ -2,8 +2,7 @@
 
 use super::super::{LineFailure, Repl, definitions, rc_place};
 use super::{CommandArgument, TABLE};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::report::visible_text::visible;
 use crate::script::docs::stdlib::STDLIB;
 use crate::script::docs::text;

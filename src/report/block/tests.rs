@@ -191,8 +191,7 @@ fn the_page_of_blocks_shows_what_is_drawn() {
     for (name, content) in page(before) {
         let path = docs().join(name);
         if is_written {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &content).unwrap();
+            kit::write(&path, &content);
         }
         assert!(std::fs::read_to_string(&path).is_ok_and(|old| old == content), "{} is stale", path.display());
         assert!(content.len() < 70_000, "{}: {} bytes", path.display(), content.len());

@@ -19,7 +19,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct BarOptions {
         /// Names of the bars.
         labels: Option<LabelList> = None => usually("0, 1, 2 and so on");

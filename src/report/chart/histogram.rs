@@ -8,7 +8,6 @@ use crate::report::terminal::braille::Braille;
 
 crate::options! {
     /// Division of the values of a histogram into bins.
-    #[derive(Debug, Clone)]
     pub struct BinOptions {
         /// Number of bins.
         bins: Option<usize> = None => usually("by the Freedman-Diaconis rule, 10 to 80");
@@ -19,10 +18,7 @@ crate::options! {
         /// Whether columns are densities, whose area is 1 for each series, in place of counts.
         density: bool = false;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct HistogramOptions {
         /// The line above the chart.
         title: Option<String> = None;

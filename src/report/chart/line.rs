@@ -6,7 +6,6 @@ use super::*;
 use crate::report::point_thinning;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct LineOptions {
         /// Places of the values on the x axis: numbers for all series, or for each, shaped like the data.
         x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");

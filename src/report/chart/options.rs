@@ -219,17 +219,13 @@ impl Setting for TickList {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SizeOptions {
         /// Width in pixels; a heat map takes what its cells need, up to this width.
         width: u32 = 720 => at_least(SMALLEST.into()).at_most(LARGEST.into());
         /// Height in pixels; a heat map takes what its cells need, up to this height.
         height: u32 = 440 => at_least(SMALLEST.into()).at_most(LARGEST.into());
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct StyleOptions {
         /// Size of the labels in pixels; titles, lines, marks and margins scale with it.
         font_size: f64 = LABEL.size => at_least(SMALLEST_FONT).at_most(LARGEST_FONT);
@@ -238,10 +234,7 @@ crate::options! {
         /// Colours: by hue, by lightness too so that they print in grey, or greys.
         palette: Palette = Palette::Colour;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct LabelOptions {
         /// The line above the chart.
         title: Option<String> = None;
@@ -250,10 +243,7 @@ crate::options! {
         /// The label of the y axis, with its unit.
         y: Option<String> = None;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct XAxisOptions {
         /// Whether the x axis is logarithmic.
         log_x: bool = false;
@@ -262,10 +252,7 @@ crate::options! {
         /// Ticks of the x axis: numbers, or pairs [number, text].
         x_ticks: Option<TickList> = None => usually("round numbers");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct YAxisOptions {
         /// Whether the y axis is logarithmic.
         log_y: bool = false;
@@ -274,10 +261,7 @@ crate::options! {
         /// Ticks of the y axis: numbers, or pairs [number, text].
         y_ticks: Option<TickList> = None => usually("round numbers");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct AnnotationOptions {
         /// Lines across, at a number, a list of numbers, or a map of names to numbers.
         horizontal: Option<GivenNumbers> = None;
@@ -297,10 +281,7 @@ crate::options! {
         /// Numbers in the palette, by the names of series: a name then has one colour, dash and marker in all charts.
         colours: Option<BTreeMap<String, usize>> = None => usually("in the order of the series");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct IntervalOptions {
         /// The distance from each value to both ends of its interval, shaped like the data.
         error: Option<GivenNumbers> = None;

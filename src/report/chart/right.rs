@@ -4,7 +4,6 @@ use super::*;
 use crate::base::names;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct RightAxisOptions {
         /// Names of the series whose values are on a second y axis, at the right.
         right: Option<LabelList> = None;

@@ -7,7 +7,6 @@ use super::*;
 use crate::report::point_thinning;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ScatterOptions {
         /// The name of each point's group, which gives it its colour.
         groups: Option<LabelList> = None;

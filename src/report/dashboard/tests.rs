@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::*;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Kind, Task};
 use crate::data::Text;
@@ -13,32 +12,10 @@ use crate::features::card::CardOptions;
 use crate::features::dashboard::DashboardOptions;
 use crate::features::heads::{HeadCard, HeadScores};
 use crate::features::{Dashboard, FeatureCard, HeadCards};
-use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::samples::model;
-use crate::tensor::{Device, Tensor};
+use crate::samples::{dictionary_of, model};
 
 /// Number of features, more than one block of cards has.
 const FEATURES: usize = 600;
-
-fn dictionary() -> Sae {
-    let draw = |shift: f32| {
-        let numbers = (0..FEATURES * 16).map(|i| ((i as f32 + shift) * 0.7).sin()).collect::<Vec<_>>();
-        Tensor::from_vec(numbers, (FEATURES, 16), &Device::Cpu).unwrap()
-    };
-    let parts = Parts {
-        encoder: draw(1.0),
-        encoder_bias: None,
-        activation: Activation::TopK(3),
-        decoder: draw(2.0),
-        decoder_bias: None,
-        centred: false,
-        rescaled: false,
-        skip: None,
-        scaling: Scaling::None,
-        about: About { kind: "topk".into(), sites: vec!["resid_post.1".into()], ..About::default() },
-    };
-    Sae::new(parts).unwrap()
-}
 
 fn dashboard(top: usize) -> Dashboard {
     let documents =
@@ -46,11 +23,12 @@ fn dashboard(top: usize) -> Dashboard {
     let text = Text::given(documents, TextOptions::default()).unwrap();
     let card = CardOptions { top, ..CardOptions::default() };
     let options = DashboardOptions { card, ..DashboardOptions::default() };
-    Dashboard::of(&model(), vec![dictionary()], &text, None, &options, &Task::default()).unwrap()
+    let saes = vec![dictionary_of(FEATURES, "resid_post.1", 0)];
+    Dashboard::of(&model(), saes, &text, None, &options, &Task::default()).unwrap()
 }
 
 fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+    Files::unrecorded(folder).unwrap()
 }
 
 fn there(folder: &Path) -> Vec<String> {

@@ -17,7 +17,6 @@ use crate::report::visible_text::{visible, visible_lines};
 const BLOCKS: usize = 40;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct CardOptions {
         /// Lines of text under the facts, shown as they are.
         body: Option<String> = None;

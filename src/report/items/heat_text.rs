@@ -23,7 +23,6 @@ const STRONGEST: f64 = 0.62;
 const FAINTEST: f64 = 0.03;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct HeatTextOptions {
         /// The line above the text.
         title: Option<String> = None;

@@ -37,7 +37,6 @@ use crate::err;
 
 crate::options! {
     /// Options of files of pictures.
-    #[derive(Debug, Clone)]
     pub struct PictureOptions {
         /// Pixels of a .png to an inch, of which a chart has 96; the file says so, for others that show it at its size.
         dpi: Option<f64> = None => usually("192").at_least(24.0).at_most(1200.0);
@@ -181,7 +180,6 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::{Access, Rules};
     use crate::base::{Card, Grid, HeatText};
     use crate::circuit::Graph;
     use crate::features::FeatureCard;
@@ -203,7 +201,7 @@ mod tests {
     #[test]
     fn the_name_of_the_file_chooses_the_format() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         let grid = crate::report::samples::grid(2, 2, |r, c| (r + c) as f64);
         let save = |item: &dyn Item, name: &str| save(item, &files, Path::new(name), &Task::default());
         let read = |name: &str| std::fs::read(save(&grid, name).unwrap()).unwrap();

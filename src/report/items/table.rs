@@ -12,7 +12,6 @@ use crate::report::terminal::screen::{self, Screen};
 use crate::report::visible_text::{count, visible};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct TableOptions {
         /// The columns, in the order that they are to stand in.
         columns: Option<Vec<String>> = None => usually("all keys in alphabetical order");

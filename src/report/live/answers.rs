@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::files::{CONTENTS, DICTIONARY, MODEL, TRANSCODERS};
+use super::int8;
 use super::part::{LiveCircuit, LiveFeature, LiveItem, LiveLenses, LiveUnit};
-use super::plan::LiveContents;
+use super::plan::{CONTENTS, DICTIONARY, LiveContents, MODEL, TRANSCODERS};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json as read_json, order};
 use crate::checkpoint::load::LoadSettings;
@@ -98,7 +98,11 @@ impl LiveReport {
         let contents: LiveContents =
             read_json::read_content(&text, |e| err!(Format, "expected the items of a live report, found others: {e}"))?;
         let place = |name: &str, number: usize| root.join(format!("{name}{number}")).display().to_string();
-        let mut model = Model::load(files, &root.join(MODEL).display().to_string(), &LoadSettings::default(), task)?;
+        let mut model = if contents.int8 {
+            int8::load(files, &root.join(MODEL), task)?
+        } else {
+            Model::load(files, &root.join(MODEL).display().to_string(), &LoadSettings::default(), task)?
+        };
         // Dictionaries name the model that they are of by where it was.
         model.origin = contents.origin;
         let load = |number: usize| -> Result<LiveDictionary> {

@@ -1,26 +1,28 @@
-//! The files of a live report: model and dictionaries as their own formats have them, numbers in 16 bits, packed.
+//! The files of a live report: model and dictionaries as their own formats have them, numbers in 16 bits or int8, packed.
 //!
 //! Each tensor has the one of two formats of 16 bits that is nearer to it, so that one that was published in either keeps all
-//! of its numbers.
+//! of its numbers. The program loads the files as the page will, and answers the first questions with them.
 
-use std::path::Path;
+use serde::Serialize;
 
-use super::plan::LivePlan;
+use super::answers::LiveReport;
+use super::plan::{CONTENTS, DICTIONARY, LivePlan, MODEL, TRANSCODERS};
+use super::{checks, int8};
 use crate::base::files::{Files, TemporaryFolder};
 use crate::base::memory::human;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::model::Model;
 use crate::report::page_engine::packed;
 use crate::sae::{Format, Sae};
 use crate::tensor::files::safetensors::{self, SafetensorsFile};
 use crate::tensor::{DType, Tensor};
 
-/// The folder of a live report in its page, and the names in it.
+/// The folder of a live report in its page.
 pub const ROOT: &str = "/live";
-pub const CONTENTS: &str = "report.json";
-pub const MODEL: &str = "model";
-pub const DICTIONARY: &str = "dictionary-";
-pub const TRANSCODERS: &str = "transcoders-";
+
+/// The file of first questions, which the page reads.
+const CHECKS: &str = "checks.json";
 
 /// Maximum number of bytes of weights: a browser reads a page as one text, and ends those of half a gigabyte.
 const MOST_WEIGHTS: usize = 300_000_000;
@@ -46,11 +48,12 @@ pub fn files(plan: &LivePlan, run: &Files, task: &Task) -> Result<Vec<LiveFile>>
     let weights = weights(plan)?;
     if weights > MOST_WEIGHTS {
         let [found, most] = [weights, MOST_WEIGHTS].map(|bytes| human(bytes as u128));
-        return Err(err!(Argument, "expected a model and dictionaries of at most {most} in 16 bits, found {found}")
-            .hint("make the report of a smaller model, or of fewer dictionaries"));
+        return Err(err!(Argument, "expected a model and dictionaries of at most {most} in the page, found {found}")
+            .hint("make the report of a smaller model, or of fewer dictionaries; `dtype` stores matrices as int8"));
     }
     let folder = TemporaryFolder::new(run, "live")?;
-    let mut places = plan.model.save(&folder.files, &folder.path.join(MODEL), task)?;
+    let save = if plan.int8 { int8::save } else { Model::save };
+    let mut places = save(&plan.model, &folder.files, &folder.path.join(MODEL), task)?;
     let place = |name: &str, number: usize| folder.path.join(format!("{name}{number}"));
     for (number, sae) in plan.dictionaries.iter().enumerate() {
         places.extend(sae.save(&folder.files, &place(DICTIONARY, number), Format::Microtome)?);
@@ -58,25 +61,31 @@ pub fn files(plan: &LivePlan, run: &Files, task: &Task) -> Result<Vec<LiveFile>>
     for (number, transcoders) in plan.transcoders.iter().enumerate() {
         places.extend(transcoders.save(&folder.files, &place(TRANSCODERS, number))?);
     }
+    for place in places.iter().filter(|place| place.extension().is_some_and(|ending| ending == "safetensors")) {
+        let bytes = folder.files.bytes(place)?;
+        let narrow = task.apart(move || narrowed(bytes))?;
+        folder.files.save_whole(place, narrow)?;
+    }
+    places.push(folder.files.save_whole(&folder.path.join(CONTENTS), json_of(&plan.contents())?)?);
+    let first = checks::of(&LiveReport::load(&folder.files, &folder.path, task)?, &plan.items, task)?;
+    places.push(folder.files.save_whole(&folder.path.join(CHECKS), json_of(&first)?)?);
     let bar = task.begin("packing", Some(places.len() as u64));
     let mut found = Vec::new();
     for place in places {
         let path = place.strip_prefix(&folder.path).map_err(|_| err!(Bug, "a file outside of its folder"))?;
         let bytes = folder.files.bytes(&place)?;
         let path = path.to_string_lossy().replace('\\', "/");
-        let own = task.apart(move || {
-            let is_of_tensors = Path::new(&path).extension().is_some_and(|ending| ending == "safetensors");
-            LiveFile::new(&path, &if is_of_tensors { narrowed(bytes)? } else { bytes })
-        })?;
-        found.push(own);
+        found.push(task.apart(move || LiveFile::new(&path, &bytes))?);
         bar.advance(1);
     }
-    let contents = serde_json::to_vec(&plan.contents()).map_err(|e| err!(Bug, "a plan became no JSON: {e}"))?;
-    found.push(LiveFile::new(CONTENTS, &contents)?);
     Ok(found)
 }
 
-/// Returns about how many bytes the weights of a plan are in 16 bits.
+fn json_of(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| err!(Bug, "a part of a live report became no JSON: {e}"))
+}
+
+/// Returns about how many bytes the weights of a plan are in the page.
 fn weights(plan: &LivePlan) -> Result<usize> {
     let decoder = &plan.model.decoder;
     let of_model = decoder.config().parameters()?;
@@ -85,14 +94,18 @@ fn weights(plan: &LivePlan) -> Result<usize> {
     let of_saes: usize = plan.dictionaries.iter().map(of_sae).sum();
     let layers = plan.transcoders.iter().flat_map(|transcoders| transcoders.layers());
     let of_layers: usize = layers.map(|one| one.encoder.elem_count() * (1 + one.written())).sum();
-    Ok(2 * (of_model + of_saes + of_layers))
+    // Of int8 a byte, and half of a bit for the scale, which 32 numbers share.
+    let of_model = if plan.int8 { of_model + of_model / 16 } else { 2 * of_model };
+    Ok(of_model + 2 * (of_saes + of_layers))
 }
 
-/// Rewrites a file of tensors with numbers of 16 bits.
+/// Rewrites a file of tensors with numbers of 16 bits. Scales of int8 have the bits that they need already.
 fn narrowed(bytes: Vec<u8>) -> Result<Vec<u8>> {
     let mut named = SafetensorsFile::new(bytes)?.all()?;
-    for tensor in named.tensors.values_mut() {
-        *tensor = narrow(tensor)?;
+    for (name, tensor) in &mut named.tensors {
+        if !name.ends_with(int8::SCALES) {
+            *tensor = narrow(tensor)?;
+        }
     }
     let mut written = Vec::new();
     safetensors::write(&named, &mut written)?;

@@ -40,12 +40,17 @@
     make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
     make("tbody", {}, ...rows)));
 
+  // Milliseconds without a question, after which the page compares itself with the program.
+  const PAUSE = 400;
+
   // What is the same for all kinds of items: a text, the way back, and the answer.
   class Panel {
-    constructor(section, item, number) {
+    constructor(section, item, number, first) {
       this.section = section;
       this.item = item;
       this.number = number;
+      // A question, and the program's answer to it.
+      this.first = first;
       this.printed = section.querySelector(".printed");
       this.turn = 0;
       this.text = make("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", autocomplete: "off" });
@@ -56,8 +61,9 @@
       this.row = make("div", { class: "row" }, button("Read the text", { class: "read" }, () => this.ask()), this.back, this.state);
       this.answer = make("div", { class: "answer", role: "region", "aria-label": "Live answer" });
       this.answer.hidden = true;
+      this.compared = make("p", { class: "note compared" });
       this.panel = make("div", { class: "ask", role: "group", "aria-label": "Ask this item" },
-        make("label", {}, "Your own text", this.text), this.row, this.answer);
+        make("label", {}, "Your own text", this.text), this.row, this.answer, this.compared);
       section.prepend(this.panel);
       this.begin();
     }
@@ -82,6 +88,19 @@
         await this.askOnce();
       }
       this.isAsking = false;
+      setTimeout(() => this.compare(), PAUSE);
+    }
+
+    // Asks once what the program was asked when it wrote this page, and says by how much the answers are apart.
+    async compare() {
+      if (!this.first || this.isAsking) return;
+      const { question, answer } = this.first;
+      this.first = undefined;
+      const told = await microtome.ask("live", question).catch((ended) => ({ error: { message: ended.message } }));
+      if (told.error) return (this.compared.textContent = `Not compared with the program: ${told.error.message}`);
+      const [count, most] = apart(told, answer);
+      this.compared.dataset.value = most;
+      this.compared.textContent = nearness(count, most);
     }
 
     async askOnce() {
@@ -331,11 +350,13 @@
   const KINDS = { circuit: CircuitPanel, lenses: LensesPanel, heads: HeadsPanel, feature: FeaturePanel };
   const panels = new Map();
   const open = async () => {
-    const bytes = await unpacked(files["/live/report.json"]);
-    const { items } = JSON.parse(new TextDecoder().decode(bytes));
+    const names = ["/live/report.json", "/live/checks.json"];
+    const parts = await Promise.all(names.map((name) => unpacked(files[name])));
+    const [{ items }, checks] = parts.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)));
     for (const section of document.querySelectorAll("section.live")) {
       const number = Number(section.dataset.item);
-      panels.set(number, new KINDS[items[number].kind](section, items[number], number));
+      const first = checks.find(({ question }) => question.item === number);
+      panels.set(number, new KINDS[items[number].kind](section, items[number], number, first));
     }
     // In cards, copies of which have no listeners of their own.
     document.addEventListener("click", (event) => {
@@ -345,7 +366,15 @@
       panels.get(item).toggle(node);
     });
     const told = (words, isWrong) => [...panels.values()].filter(({ back }) => back.disabled).forEach((panel) => panel.say(words, isWrong));
-    // A first question, so that the model is in memory when a reader asks.
+    // A tab that slept may have lost what its worker was at, which is asked again of a new one.
+    const wake = () => {
+      const asking = [...panels.values()].filter((panel) => panel.isAsking);
+      asking.forEach((panel) => { panel.isWanted = true; });
+      if (asking.length > 0) microtome.end("the tab slept");
+    };
+    document.addEventListener("resume", wake);
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) wake(); });
+    // A question, so that the model is in memory when a reader asks.
     microtome.ask("live", { item: panels.keys().next().value, text: "" }).then(() => told("as printed"), (error) => told(error.message, true));
   };
   open();

@@ -13,6 +13,12 @@ use crate::model::Model;
 use crate::report::items::Item;
 use crate::sae::{Sae, Transcoders};
 
+/// The files of a live report: what it is of, and the folders of its model, its dictionaries and its transcoders by their numbers.
+pub const CONTENTS: &str = "report.json";
+pub const MODEL: &str = "model";
+pub const DICTIONARY: &str = "dictionary-";
+pub const TRANSCODERS: &str = "transcoders-";
+
 /// The model and the dictionaries of a live report, and what each of its items answers with.
 #[derive(Debug, Clone)]
 pub struct LivePlan {
@@ -21,6 +27,8 @@ pub struct LivePlan {
     pub transcoders: Vec<Transcoders>,
     /// The items in the order of the report; None for one that stays as it is printed.
     pub items: Vec<Option<LiveItem>>,
+    /// Whether the page holds the matrices of the model as int8, in place of 16 bits.
+    pub int8: bool,
 }
 
 /// The plan as a page is told of it, beside the files of model and dictionaries.
@@ -32,6 +40,7 @@ pub struct LiveContents {
     pub dictionaries: usize,
     pub transcoders: usize,
     pub items: Vec<Option<LiveItem>>,
+    pub int8: bool,
 }
 
 impl LivePlan {
@@ -57,7 +66,8 @@ impl LivePlan {
         model.decoder.check_keeps_none("a live report")?;
         model.decoder.config().expect_next_token("a live report")?;
         model.text_tokenizer()?;
-        let mut plan = Self { model, dictionaries: Vec::new(), transcoders: Vec::new(), items: Vec::new() };
+        let mut plan =
+            Self { model, dictionaries: Vec::new(), transcoders: Vec::new(), items: Vec::new(), int8: false };
         let mut cards = more;
         cards.extend(parts.iter().flatten().flat_map(|part| part.dictionaries.iter().cloned()));
         for part in parts {
@@ -125,6 +135,7 @@ impl LivePlan {
             dictionaries: self.dictionaries.len(),
             transcoders: self.transcoders.len(),
             items: self.items.clone(),
+            int8: self.int8,
         }
     }
 }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
+use super::part::LiveItem;
 use super::*;
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::checkpoint::load::LoadSettings;
 use crate::circuit::{Circuit, Edge, Graph, Node, Part};
@@ -72,7 +72,7 @@ fn plan() -> LivePlan {
 }
 
 fn run(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+    Files::unrecorded(folder).unwrap()
 }
 
 /// Writes the files of the plan, as a page has them, below a folder.
@@ -82,9 +82,7 @@ fn unpacked(folder: &Path) -> Vec<LiveFile> {
         let mut bytes = Vec::new();
         GzDecoder::new(packed.as_slice()).read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes.len(), *size, "{path}");
-        let place = folder.join(path.trim_start_matches('/'));
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, bytes).unwrap();
+        kit::write(folder.join(path.trim_start_matches('/')), bytes);
     }
     found
 }
@@ -151,6 +149,15 @@ fn what_a_page_holds_answers_as_the_model_does() {
     let all: Vec<Value> = (3..27).map(|node| json!({ "node": node, "factor": 0 })).collect();
     let without = ask(json!({ "item": 1, "text": TEXT, "changes": all }));
     assert_ne!(without["after"]["loss"], clean["before"]["loss"]);
+
+    // A first question is kept with its answer, with which the page compares its own.
+    let mut items = plan().items;
+    if let Some(LiveItem::Circuit(circuit)) = &mut items[1] {
+        circuit.text = TEXT.into();
+    }
+    let first = serde_json::to_value(checks::of(&report, &items, &task).unwrap()).unwrap();
+    let question = json!({ "item": 1, "text": TEXT, "changes": [{ "node": 0, "factor": 0 }] });
+    assert_eq!(first[0], json!({ "question": question, "answer": ask(question.clone()) }));
 
     let lenses = ask(json!({ "item": 2, "text": TEXT }));
     assert!(lenses["html"].as_str().unwrap().starts_with("<section class=\"lenses\""));

@@ -1,7 +1,5 @@
 //! `circuit::attribution_graph`, and what is done with its result.
 
-use std::collections::BTreeMap;
-
 use super::cores;
 use crate::circuit;
 use crate::circuit::attribution_graph::intervene::{InterveneOptions, NodeChange};
@@ -15,19 +13,13 @@ use crate::circuit::attribution_graph::{
 use crate::features::FeatureCard;
 use crate::sae;
 use crate::script::circuit::Circuit;
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
-use crate::script::model::input::one_text;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::{Lorsa, Transcoders};
 
 /// The number of heads of an edge that are shown.
 const SHOWN: usize = 20;
 
-/// A Lorsa given as an option.
-pub struct LorsaSetting(Lorsa);
-
-handle_setting!(LorsaSetting, "a Lorsa", |lorsa| lorsa.short());
+handle_setting!(LorsaSetting(Lorsa), "a Lorsa", |lorsa| lorsa.short());
 
 /// Returns Lorsas without what only scripts know of them.
 pub fn lorsa_cores(lorsas: Vec<LorsaSetting>) -> Vec<sae::lorsa::Lorsa> {
@@ -36,6 +28,7 @@ pub fn lorsa_cores(lorsas: Vec<LorsaSetting>) -> Vec<sae::lorsa::Lorsa> {
 
 crate::options! {
     /// All options of `circuit::attribution_graph`.
+    #[derive(Clone)]
     pub struct GraphCall {
         /// Lorsas of `sae::lorsa` that stand for the attention of all layers, one for each, so that their heads are
         /// nodes and no edge passes the model's own attention.

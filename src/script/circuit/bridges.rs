@@ -1,9 +1,7 @@
 //! `circuit::bridges` and `circuit::bridged`: maps between a dense and a sparse model, and their methods.
 
 use crate::circuit::bridges::{BridgeJudgeOptions, BridgeOptions, Bridges as Core, StepLosses, fit};
-use crate::script::model::Model;
-use crate::script::model::input::one_text;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 use crate::training::{CheckpointOptions, LossRecord, losses_table};
 
@@ -30,10 +28,6 @@ impl Handle for Bridges {
     fn short(&self) -> String {
         let [dense, sparse] = self.widths();
         format!("{} between widths of {dense} and {sparse}", count(self.0.bridges.len(), "bridge"))
-    }
-
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
     }
 
     fn json(&self) -> Result<Value> {

@@ -4,8 +4,7 @@ use crate::circuit;
 use crate::circuit::compiled as core;
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::map;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// A compiled model.
 #[derive(Clone)]

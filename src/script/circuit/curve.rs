@@ -7,8 +7,7 @@ use crate::circuit::faithfulness::{self as core, CurveOptions};
 use crate::intervene::metric::Measure;
 use crate::report::chart::Series;
 use crate::script::circuit::Circuit;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// Faithfulness over the size of a circuit.
 #[derive(Clone)]

@@ -4,17 +4,13 @@ use crate::circuit;
 use crate::circuit::edges::masks::{self, EdgePruningOptions};
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
-/// A circuit given as an option.
-pub struct CircuitSetting(pub Circuit);
-
-handle_setting!(CircuitSetting, "a circuit", |circuit| circuit.short());
+handle_setting!(CircuitSetting(Circuit), "a circuit", |circuit| circuit.short());
 
 crate::options! {
     /// All options of `circuit::edge_pruning`.
+    #[derive(Clone)]
     pub struct EdgePruningCall {
         /// A circuit with a score of every edge, as `circuit::edges` finds them, that the masks begin with: the largest
         /// into each layer are likely to remain, a tenth of all (Mondorf et al. 2025).

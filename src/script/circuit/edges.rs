@@ -10,20 +10,19 @@ use crate::circuit::subgraph::{self, SubgraphOptions, TopOptions};
 use crate::script::circuit::Circuit;
 use crate::script::circuit::edge_pruning::CircuitSetting;
 use crate::script::intervene::metric::Metric;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 crate::options! {
     /// A call of edges: the scores, and the metric.
+    #[derive(Clone)]
     pub struct EdgeCall {
         /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
         with edges: EdgeOptions;
     }
-}
 
-crate::options! {
     /// A call of ACDC: the edges that are removed, and the metric.
+    #[derive(Clone)]
     pub struct AcdcCall {
         /// Metric of each pair.
         metric: Metric = Metric::kl() => usually("metric::kl()");

@@ -11,9 +11,7 @@ use crate::report::html::figure;
 use crate::report::number::digits;
 use crate::report::picture::Picture;
 use crate::script::circuit::Circuit;
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The sufficiency of a selection's features, and of those of graphs beside it.
 #[derive(Clone)]
@@ -140,14 +138,11 @@ handle!(Enough, "Enough", |enough| {
     format!("what {} of features by {} keep, on {}", count(points, "set"), enough.core.by, enough.text)
 });
 
-/// A tree as an option.
-#[derive(Clone)]
-pub struct TreeSetting(Circuit);
-
-handle_setting!(TreeSetting, "a tree", |tree| tree.graph().title.clone());
+handle_setting!(TreeSetting(Circuit), "a tree", |tree| tree.graph().title.clone());
 
 crate::options! {
     /// All options of the call.
+    #[derive(Clone)]
     pub struct EnoughCall {
         /// A tree of the same dictionaries to compare with, or an array of trees.
         beside: Vec<TreeSetting> = Vec::new();

@@ -4,8 +4,7 @@ use super::{cores, dictionaries};
 use crate::circuit::tree;
 use crate::script::circuit::Circuit;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

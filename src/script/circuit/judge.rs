@@ -3,9 +3,7 @@
 use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_language};
 use crate::report::number::digits;
 use crate::script::circuit::Circuit;
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The evaluation of a tree: how well it explains its target.
 #[derive(Clone)]
@@ -79,14 +77,11 @@ fn with_ranges(table: &Table) -> Table {
     )
 }
 
-/// A text as an option.
-#[derive(Clone)]
-pub struct TextSetting(Text);
-
-handle_setting!(TextSetting, "a text", |text| text.name().into());
+handle_setting!(TextSetting(Text), "a text", |text| text.name().into());
 
 crate::options! {
     /// All options of the call.
+    #[derive(Clone)]
     pub struct JudgeCall {
         /// The text whose labels nodes may stand for, or () for none; a text without labels is labelled by rules.
         labels: Option<Option<TextSetting>> = None

@@ -4,8 +4,7 @@ use crate::circuit;
 use crate::circuit::channels::{self, NodePruningOptions};
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

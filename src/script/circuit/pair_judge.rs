@@ -5,8 +5,7 @@ use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, PairJudgeOptions};
 use crate::intervene::metric::Measure;
 use crate::script::circuit::Circuit;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The evaluation of a circuit: how well it explains a task.
 #[derive(Clone)]

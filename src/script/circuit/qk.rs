@@ -5,9 +5,7 @@ use crate::circuit::qk::{self, QkDictionaries, QkFeatures, QkOptions, QkPart, Qk
 use crate::report::picture::Picture;
 use crate::sae;
 use crate::script::engine::value::handle as handle_of;
-use crate::script::model::Model;
-use crate::script::model::input::one_text;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::{Sae, Transcoders};
 
 /// The number of pairs and of parts that are shown.
@@ -67,6 +65,7 @@ impl Setting for GivenDictionaries {
 
 crate::options! {
     /// A call of an attribution of scores: the positions, and the features that are parts.
+    #[derive(Clone)]
     pub struct QkCall {
         /// Dictionaries whose features are parts: transcoders, or an array of one for each layer, whose features stand for
         /// what MLPs write; or a dictionary of the stream before the head's layer, or of `attn_in`.

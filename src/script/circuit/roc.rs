@@ -3,8 +3,7 @@
 use crate::circuit::faithfulness as core;
 use crate::report::chart::Series;
 use crate::script::circuit::Circuit;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The ROC curve of scores that tell a known circuit from the rest.
 #[derive(Clone)]

@@ -8,11 +8,11 @@ use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::intervene::metric::Measure;
 use crate::script::circuit::Circuit;
 use crate::script::intervene::Metric;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 crate::options! {
     /// Options of runs that circuits are judged by.
+    #[derive(Clone)]
     pub struct RunOptions {
         /// Metric of each pair. Faithfulness is a share, so that `normalised` metrics are refused.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");

@@ -5,8 +5,7 @@ use crate::circuit::attribution::select as selected;
 use crate::circuit::selection::{ScoredFeature, Selection as Core};
 use crate::script::circuit::Circuit;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 /// The number of features shown.

@@ -5,8 +5,7 @@ use super::{cores, dictionaries};
 use crate::circuit;
 use crate::circuit::minimal::{self, MinimalOptions, ShareOptions};
 use crate::script::circuit::Circuit;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

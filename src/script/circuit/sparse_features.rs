@@ -4,11 +4,11 @@ use super::{cores, dictionaries};
 use crate::circuit::sparse_features::{PairCircuitOptions, TextCircuitOptions, of_pairs, of_text};
 use crate::script::circuit::Circuit;
 use crate::script::intervene::Metric;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 crate::options! {
     /// A call of sparse feature circuits: the search, and the metric.
+    #[derive(Clone)]
     pub struct PairCircuitCall {
         /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");

@@ -7,12 +7,10 @@ use crate::circuit::graph::{Graph, Supernode};
 use crate::circuit::supernodes::{GraphGroup, RandomGroupOptions, ablate, intervene};
 use crate::intervene::metric::Measure;
 use crate::script::circuit::Circuit;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 crate::options! {
     /// Options of the ablation of a group of an attribution graph.
-    #[derive(Debug, Clone)]
     pub struct AblateOptions {
         /// Activations that keep the values that they had.
         freeze: Freeze = Freeze::All;

@@ -2,8 +2,7 @@
 
 use crate::circuit::{self, shared};
 use crate::script::circuit::Circuit;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

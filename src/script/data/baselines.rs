@@ -6,10 +6,9 @@ use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::model::padding::stacked;
 use crate::model::predict::{USUAL_COUNT, table};
 use crate::options::chosen;
-use crate::script::model::input::{ReadsTokens, texts};
-use crate::script::prelude::*;
+use crate::script::model::input::ReadsTokens;
+use crate::script::model::prelude::*;
 use crate::tokenizer::Tokenizer;
-use crate::tokenizer::tokens::Tokens;
 
 /// Tokens in the rows that a text is read in.
 const ROW: usize = 256;

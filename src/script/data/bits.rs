@@ -2,8 +2,7 @@
 
 use super::text::text_of;
 use crate::data::bits::{BitsOptions, bits};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {

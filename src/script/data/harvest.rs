@@ -2,8 +2,7 @@
 
 use super::store::Store;
 use crate::data::store::StoreOptions;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

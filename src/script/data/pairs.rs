@@ -3,10 +3,7 @@
 use super::store::GivenModel;
 use crate::data::pairs::tokens::{PairTokenOptions, TokenPair, answer_ids, token_pairs};
 use crate::data::pairs::{Pair, PairOptions, pairs};
-use crate::script::engine::value::described;
-use crate::script::model::Model;
-use crate::script::model::input::one_text;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::tokenizer::tokens::token_id;
 
 crate::options! {
@@ -165,10 +162,7 @@ pub mod functions {
     #[rhai_fn(name = "pairs", return_raw)]
     pub fn pairs_plain(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let wanted: PairOptions = read.declared()?;
-        let asked: PairModelOptions = read.declared()?;
-        read.finish()?;
+        let (wanted, asked) = taken_both::<PairOptions, PairModelOptions>(options)?;
         let form = asked.form;
         let Some(m) = asked.model else {
             if form.same_length || form.single_token {

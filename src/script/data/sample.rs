@@ -2,8 +2,7 @@
 
 use super::text::text_of;
 use crate::data::sample::{self, DrawOptions, SampledText};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// Sampled text.
 #[derive(Clone)]

@@ -1,11 +1,7 @@
 //! Stores of activations: opening them, and their methods.
 
-use std::path::PathBuf;
-
 use crate::data::store::{self, ModelMark};
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// Activations on disk, and the folder as the script named it.
 #[derive(Clone)]
@@ -57,19 +53,16 @@ impl Handle for Store {
     }
 }
 
-/// A model in the options of a call.
-#[derive(Clone)]
-pub struct GivenModel(Model);
-
 impl GivenModel {
     pub fn model(&self) -> &Model {
         &self.0
     }
 }
 
-handle_setting!(GivenModel, "a model", |model| model.core().name().to_string());
+handle_setting!(GivenModel(Model), "a model", |model| model.core().name().to_string());
 
 crate::options! {
+    #[derive(Clone)]
     pub struct ExpectedModel {
         /// Model whose activations are expected; a store of another model is refused.
         model: Option<GivenModel> = None => usually("any");

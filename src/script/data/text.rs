@@ -2,10 +2,8 @@
 
 use crate::data::text::TextOptions;
 use crate::script::engine::value::map;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::tensor::{DType, dtype};
-use crate::tokenizer::tokens::Tokens;
 
 impl Handle for Text {
     const NAME: &'static str = "Text";
@@ -186,10 +184,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sample(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Text> {
-        let mut read = super::options(options);
-        let sampling = read.declared()?;
-        let text = read.declared()?;
-        read.finish()?;
+        let (sampling, text) = taken_both(options)?;
         let text = Text::generated(m.core(), &sampling, text).map_err(|e| e.about("m"))?;
         let env = env(&ctx)?;
         Ok(cached(text, &env))

@@ -1,7 +1,5 @@
 //! Texts as rows of tokens: ids, the origin of each token, and its labels.
 
-use std::ops::Range;
-
 use super::tokenizer::tokenizer_of;
 use crate::data::pack::{self, Row, RowOptions, Stretch};
 use crate::script::engine::value::map;

@@ -1,10 +1,8 @@
 //! Training tokenizers, and the methods of tokenizers.
 
 use crate::data::text::TextTokenizerOptions;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::tokenizer::Tokenizer;
-use crate::tokenizer::tokens::Tokens;
 
 /// The number of example tokens on a card.
 const SHOWN: usize = 24;

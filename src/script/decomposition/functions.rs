@@ -4,8 +4,7 @@ use super::{Decomposition, MlpFitOptions, Network, NetworkFitOptions};
 use crate::decomposition::Decomposition as Core;
 use crate::decomposition::FitOptions;
 use crate::decomposition::network::{LayerOptions, Network as CoreNetwork};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::storage;
 
 #[export_module(manifest)]

@@ -7,9 +7,7 @@ use crate::decomposition::effect::MaskEffectOptions;
 use crate::decomposition::mlp::MlpInputs;
 use crate::decomposition::result::{ColumnMatch, RunMaskedOptions};
 use crate::script::engine::value;
-use crate::script::model::Model;
-use crate::script::prelude::*;
-use crate::script::tensor::values;
+use crate::script::model::prelude::*;
 use crate::training::{LossRecord, losses_table};
 
 /// Returns the tensors of the matrices as a map.

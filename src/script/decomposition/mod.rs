@@ -35,27 +35,21 @@ crate::options! {
         with fit: FitOptions;
         with checkpoints: CheckpointOptions;
     }
-}
 
-crate::options! {
     /// A fit of the parts of an MLP: the text, the fit, its losses and its checkpoints.
     pub struct MlpFitOptions {
         with inputs: MlpInputs;
         with fit: FitOptions;
         with checkpoints: CheckpointOptions;
     }
-}
 
-crate::options! {
     /// A comparison of random masks with those of an adversary.
     pub struct WorstOptions {
         /// The seed of this call.
         seed: Seed = Seed::default() => usually(crate::base::random::OF_CALL);
         with adversary: AdversaryOptions;
     }
-}
 
-crate::options! {
     /// A table of parts.
     pub struct PartsTableOptions {
         /// Importance above which a part counts as active.
@@ -100,10 +94,6 @@ impl Handle for Network {
         format!("network: {}", layers.join(", "))
     }
 
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
-    }
-
     fn json(&self) -> Result<Value> {
         self.0.described()
     }
@@ -121,10 +111,6 @@ impl Handle for Decomposition {
         };
         let part = if self.0.is_whole { "" } else { ", interrupted" };
         format!("parts: {}{of}{part}", all.join(", "))
-    }
-
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
     }
 
     fn json(&self) -> Result<Value> {

@@ -2,8 +2,7 @@
 
 use super::{names, rows};
 use crate::diff::{ActivationDifference as Core, DiffText, FirstTokens, ModelPair, activations as mean_differences};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// Mean differences of activations by position.
 #[derive(Clone)]
@@ -74,10 +73,7 @@ pub mod functions {
         site: &str,
         options: Options,
     ) -> Fallible<ActivationDifference> {
-        let mut read = super::options(options);
-        let first: FirstTokens = read.declared()?;
-        let extent: DiffText = read.declared()?;
-        read.finish()?;
+        let (first, extent) = taken_both::<FirstTokens, DiffText>(options)?;
         let rows = rows(&ctx, &base, &tuned, &text, &extent)?;
         let pair = ModelPair::new(base.core(), tuned.core())?;
         let found = mean_differences(pair, &rows, site, &first, &env(&ctx)?.task)?;

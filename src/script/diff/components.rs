@@ -2,8 +2,7 @@
 
 use super::{names, rows};
 use crate::diff::{DiffText, DifferenceComponents as Core, ModelPair, components as principal, differences as of_rows};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 crate::options! {

@@ -2,8 +2,7 @@
 
 use super::{names, rows};
 use crate::diff::{DiffText, ModelPair, TokenDivergences as Core, kl as divergences};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The number of contexts that are shown.
 const SHOWN: usize = 10;

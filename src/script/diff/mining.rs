@@ -2,8 +2,7 @@
 
 use super::{names, rows};
 use crate::diff::{DiffText, MinedTokens as Core, MiningOptions, ModelPair, mine as mined};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The number of tokens that are shown.
 const SHOWN: usize = 20;
@@ -76,10 +75,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<MinedTokens> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let options: MiningOptions = read.declared()?;
-        let extent: DiffText = read.declared()?;
-        read.finish()?;
+        let (options, extent) = taken_both::<MiningOptions, DiffText>(options)?;
         let rows = rows(&ctx, &base, &tuned, &text, &extent)?;
         let pair = ModelPair::new(base.core(), tuned.core())?;
         // Without topics nothing is drawn.

@@ -13,8 +13,7 @@ pub use mining::MinedTokens;
 
 use crate::diff::{DiffText, FirstTokens, MiningOptions, ModelPair};
 use crate::script::intervene::rows as rows_of;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use components::ComponentsCall;
 use transcoder_adapters::AdaptersCall;
 

@@ -4,8 +4,8 @@ use crate::diff::ModelPair;
 use crate::diff::transcoder_adapters::{AdapterOptions, fit, hybrid};
 use crate::sae::splice::Splice;
 use crate::sae::{SiteOptions, writes_of};
-use crate::script::model::{Hook, HookAction, Model};
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
+use crate::script::model::{Hook, HookAction};
 use crate::script::sae::Sae;
 use crate::training::CheckpointOptions;
 

@@ -511,16 +511,13 @@ fn without_options(whole: &Overload) -> Option<Overload> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::script::engine::env::Env;
     use crate::script::language::builtin_replacements;
     use crate::script::session::Session;
 
     #[test]
     fn what_stands_in_for_a_function_of_the_language_is_found_under_its_type() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let docs = session.docs();
         let paths = |name: &str| docs.lookup(name).iter().map(|entry| entry.path()).collect::<Vec<_>>();
         assert_eq!(paths("replace"), ["string.replace"]);

@@ -280,9 +280,6 @@ pub fn documented() -> Vec<(&'static str, Module)> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use crate::script::engine::env::Env;
     use crate::script::engine::failure::SourcePlace;
     use crate::script::session::Session;
 
@@ -293,7 +290,7 @@ mod tests {
     }
 
     fn failed(code: &str) -> SourcePlace {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         session.eval("<1>", code).unwrap_err().place.unwrap()
     }
 

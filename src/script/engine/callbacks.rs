@@ -6,8 +6,7 @@ use std::cell::RefCell;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 
 use super::value::Fallible;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// The callbacks into the script of one native call.
 pub struct Callbacks<'a> {

@@ -4,13 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rhai::Dynamic;
 
 use super::typed_line;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::report::terminal::Screen;
 use crate::report::terminal::codes::{obeyed, plain};
 

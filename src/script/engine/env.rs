@@ -2,22 +2,17 @@
 //! arguments.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use candle_core::Device;
 use rhai::{Dynamic, ImmutableString, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
 use crate::base::access::permissions::Permissions;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
+use crate::base::names;
 use crate::base::random::{Caller, Randomness, Seed};
 use crate::base::settings::Settings;
-use crate::base::{Result, Task, names};
-use crate::err;
+use crate::common::*;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
 pub use crate::script::engine::loaded_models::{LoadedModels, SharedModels};
@@ -90,7 +85,7 @@ impl Env {
         let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
         let settings = Settings { out: out.to_path_buf(), ..Settings::default() };
         let task = Task::default();
-        let files = Files::new(Access::new(out, &Rules::default())?, false).heeding(&task);
+        let files = Files::unrecorded(out)?.heeding(&task);
         Ok(Self::new(settings, task, files, Console::memory(screen), Device::Cpu))
     }
 

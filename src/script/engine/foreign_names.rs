@@ -348,18 +348,15 @@ const MODULES: NameTable = &[
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::script::Session;
-    use crate::script::engine::env::Env;
 
     /// Words in hints that stand for something of the reader's.
     const PLACEHOLDERS: &[&str] = &["fn", "name", "if"];
 
     #[test]
     fn what_the_hints_call_exists() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let docs = session.docs();
         for (_, hint) in [FUNCTIONS, TABLES, HOOKS, WORDS, MODULES].concat() {
             for (before, _) in hint.match_indices('(').map(|(at, _)| hint.split_at(at)) {
@@ -374,7 +371,7 @@ mod tests {
 
     #[test]
     fn every_name_is_answered_with_its_hint() {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         type HintFunction = fn(&str) -> String;
         let ways: [(NameTable, HintFunction); 5] = [
             (FUNCTIONS, |name| format!("tensor([1.0]).{name}")),

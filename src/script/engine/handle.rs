@@ -23,7 +23,9 @@ pub trait Handle: Clone + 'static {
     /// Returns one line, as the value stands in a list.
     fn short(&self) -> String;
     /// Returns all of the value, as `show` prints it.
-    fn shown(&self, screen: &Screen) -> Result<String>;
+    fn shown(&self, _screen: &Screen) -> Result<String> {
+        Ok(self.short())
+    }
     /// Returns the data of the value.
     fn json(&self) -> Result<serde_json::Value>;
     /// Returns the item that stands for the value in a report, if that is not the text of `shown` with its data.

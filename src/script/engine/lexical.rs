@@ -18,7 +18,6 @@
 //! a closure that is not bound, so the outcome is walked by the engine's own means, and a closure that was left is an error.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rhai::{
@@ -27,7 +26,7 @@ use rhai::{
     OptimizationLevel, ParseError, ParseErrorType, Position, Scope, ScriptFuncDef, Shared, Stmt, StmtBlock, Token,
 };
 
-use crate::err;
+use crate::common::*;
 use crate::script::engine::column_reads;
 use crate::script::engine::env::Code;
 use crate::script::engine::function_names::{ANONYMOUS, named};

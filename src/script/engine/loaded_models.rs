@@ -1,13 +1,12 @@
 //! The models that a session has loaded, by where they are from, and those that sessions side by side have in common.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
-use crate::base::files::{Files, Ledger};
-use crate::base::{Result, disk, locked};
+use crate::base::files::Ledger;
+use crate::base::{disk, locked};
+use crate::common::*;
 use crate::model::{Model, ModelName};
 
 /// Models that scripts still hold; it holds none of them itself.

@@ -37,6 +37,14 @@ pub fn taken_both<A: OptionGroup, B: OptionGroup>(map: Map) -> Result<(A, B)> {
     Ok(both)
 }
 
+/// Reads all options of a call, where they are three declarations.
+pub fn taken_three<A: OptionGroup, B: OptionGroup, C: OptionGroup>(map: Map) -> Result<(A, B, C)> {
+    let mut read = options(map);
+    let all = (read.declared()?, read.declared()?, read.declared()?);
+    read.finish()?;
+    Ok(all)
+}
+
 impl OptionReader {
     /// Returns the raw value of an option, if it was given.
     pub fn value(&mut self, key: &'static str) -> Option<Dynamic> {

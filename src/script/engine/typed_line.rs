@@ -1,7 +1,6 @@
 //! A line that somebody types in answer to a question.
 
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 
 /// Reads the next line that is typed; None at the end of what is typed (Ctrl-D). Ctrl-C does not wait for it.
 pub fn line(task: &Task) -> Result<Option<String>> {

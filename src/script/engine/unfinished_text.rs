@@ -39,14 +39,11 @@ fn is_at_end(text: &str, position: Position) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use crate::script::Session;
-    use crate::script::engine::env::Env;
 
     #[test]
     fn the_prompt_goes_on_asking_until_the_text_is_whole() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         for text in [
             "fn f(x) {",
             "fn f(",

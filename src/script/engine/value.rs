@@ -276,10 +276,15 @@ pub fn handle<T: Clone + 'static>(value: &Plain) -> Option<T> {
     found.or_else(|| value.downcast_ref::<Dynamic>()?.clone().try_cast::<T>())
 }
 
-/// Makes a struct around what scripts hold an option, by the words for it and how it is written:
-/// `handle_setting!(TreeSetting, "a tree", |tree| ..)`.
+/// Makes a struct around what scripts give as an option, by the words for it and how it is written:
+/// `handle_setting!(TreeSetting(Circuit), "a tree", |tree| ..)`. Without a struct the handle itself is an option:
+/// `handle_setting!(Hook, "a hook")`.
 macro_rules! handle_setting {
-    ($name:ident, $wanted:literal, |$held:ident| $written:expr) => {
+    ($name:ident($held_as:ty), $wanted:literal, |$held:ident| $written:expr) => {
+        #[doc = concat!("An option that is ", $wanted, ".")]
+        #[derive(Clone)]
+        pub struct $name(pub $held_as);
+
         impl $crate::options::Setting for $name {
             fn wanted() -> String {
                 $wanted.into()
@@ -292,6 +297,21 @@ macro_rules! handle_setting {
             fn written(&self) -> String {
                 let $held = &self.0;
                 $written
+            }
+        }
+    };
+    ($handle:ty, $wanted:literal) => {
+        impl $crate::options::Setting for $handle {
+            fn wanted() -> String {
+                $wanted.into()
+            }
+
+            fn of(value: &$crate::options::Plain) -> Option<Self> {
+                $crate::script::engine::value::handle(value)
+            }
+
+            fn written(&self) -> String {
+                $crate::script::engine::handle::Handle::short(self)
             }
         }
     };

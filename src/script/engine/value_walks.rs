@@ -126,14 +126,12 @@ fn at_once(one: &Dynamic, other: &Dynamic) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::atomic::Ordering;
 
     use rhai::Engine;
 
     use super::*;
     use crate::base::{Error, Task};
-    use crate::script::engine::env::Env;
     use crate::script::engine::value::repr;
     use crate::script::session::Session;
 
@@ -144,7 +142,7 @@ mod tests {
     }
 
     fn said(code: &str) -> String {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         repr(&session.eval("<1>", code).unwrap())
     }
 
@@ -189,7 +187,7 @@ mod tests {
         let lengths = "let a = []; a.pad(5000, 1); let b = a; b.push(1);
             [a == b, a != b, a == a, b == [], [1, a].contains(a), a in [b]]";
         assert_eq!(said(lengths), "[false, true, true, false, true, false]");
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         let why = "let f = |x| x; let a = [f]; a.pad(5000, 1); let b = a; a == b";
         let message = session.eval("<1>", why).unwrap_err().message;
         assert_eq!(message, "`==` is not defined between a function and a function");

@@ -1,12 +1,11 @@
 //! The variables that are seen from each place of a text, so that a closure means by a name what stands around it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rhai::{EvalAltResult, ImmutableString, Position, ScriptFuncDef};
 
-use crate::err;
+use crate::common::*;
 use crate::script::engine::value::Fallible;
 
 /// A list of names that grows at its end. Copies share what they have in common: each closure keeps what is seen

@@ -1,11 +1,7 @@
 //! `features::save_batches` and `features::load_batch`: the batch files of SAEDashboard, and the exports of
 //! Neuronpedia; `features::load_explanations` and `features::save_explanations` are for their explanations alone.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use super::feature_selection::FeatureSelection;
-use crate::base::files::Files;
 use crate::data::{harvest, pack};
 use crate::features::batch::export::{
     self, ACTIVATIONS, CREATOR, EXPLANATIONS, Export, ExportFacts, ExportNames, ExportedExplanation, FEATURES,
@@ -16,14 +12,11 @@ use crate::features::dashboard::{Said, SaidWords};
 use crate::features::feature::{place, tokenizer};
 use crate::features::text_codes::{FeatureTextOptions, TextLimits};
 use crate::sae::site_layer;
-use crate::script::engine::options::options as reader;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 crate::options! {
     /// Options of writing batch files: their folder, and the features that are written.
-    #[derive(Debug, Clone)]
     pub struct SaveBatchOptions {
         /// Folder of the files.
         dir: String = "batches".into();
@@ -37,29 +30,20 @@ crate::options! {
         creator: String = CREATOR.into() => only("form", &["jsonl.gz"]);
         with text: FeatureTextOptions;
     }
-}
 
-crate::options! {
     /// Options of reading batch files and exports.
-    #[derive(Debug, Clone)]
     pub struct LoadBatchOptions {
         /// Indices of the features of an export that are read.
         features: Option<Vec<usize>> = None => usually("all");
     }
-}
 
-crate::options! {
     /// Options of reading the explanations of an export.
-    #[derive(Debug, Clone)]
     pub struct LoadExplanationsOptions {
         /// Site by which the features are named, as dashboards and the explorer know them.
         site: Option<String> = None => usually("the name of the folder");
     }
-}
 
-crate::options! {
     /// Options of writing explanations as a part of an export.
-    #[derive(Debug, Clone)]
     pub struct SaveExplanationsOptions {
         /// Folder of the exports.
         dir: String = "batches".into();
@@ -128,10 +112,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn save_batches(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Array> {
         let env = env(&ctx)?;
-        let mut read = reader(options);
-        let options: BatchOptions = read.declared()?;
-        let asked: SaveBatchOptions = read.declared()?;
-        read.finish()?;
+        let (options, asked) = taken_both::<BatchOptions, SaveBatchOptions>(options)?;
         // Before the work, and not after it.
         let first = Path::new(&asked.dir).join("batch-0.json");
         env.files.access().to_write(&first).map_err(|e| e.about("dir"))?;

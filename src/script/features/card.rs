@@ -6,9 +6,7 @@ use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
 use crate::report::visible_text::elided;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::model::input::one_text;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::ModelAndText;
 
 handle!(FeatureCard, "FeatureCard", |card| format!("card of {}", elided(&visible(&card.title), 60)));

@@ -3,8 +3,7 @@
 use crate::features::{FeatureCard, Overview};
 use crate::sae;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 /// The number of features shown at once.

@@ -5,8 +5,7 @@ use crate::features::histogram::{
 };
 use crate::report::chart::{Axis, Bars, HistogramCounts};
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &str) -> Result<Vec<(String, Count)>> {
     counted(m.core(), &f.sae.core, f.index, text, &PositionClasses::named(by), &env(ctx)?.task)

@@ -3,8 +3,7 @@
 use super::feature_argument::features;
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::labels::{self, LabelOptions};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

@@ -4,8 +4,7 @@ use crate::features::contexts::name;
 use crate::features::logits::{self, LogitsOptions};
 use crate::features::neighbours::{self, Coactivations, NearOptions};
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 #[export_module(manifest)]

@@ -10,11 +10,9 @@ use crate::features::evaluate::{self, EvaluateOptions};
 use crate::features::logits::written;
 use crate::sae::Scaling;
 use crate::script::engine::value::Ints;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::probes::Probe;
 use crate::script::sae::Sae;
-use crate::script::tensor::values;
 
 impl Item for Evaluation {
     fn kind(&self) -> &'static str {

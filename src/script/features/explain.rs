@@ -8,8 +8,7 @@ use crate::features::explain::{self, Answerer, ExplainOptions, Method, ModelAnsw
 use crate::questions::Answers;
 use crate::script::engine::value::handle;
 use crate::script::model::Endpoint;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The explanation of a feature, as scripts hold it.
 #[derive(Debug, Clone)]
@@ -20,10 +19,6 @@ impl Handle for Explanation {
 
     fn short(&self) -> String {
         if self.0.text.is_empty() { "no explanation".into() } else { format!("explanation {:?}", self.0.text) }
-    }
-
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
     }
 
     fn json(&self) -> Result<Value> {
@@ -37,12 +32,6 @@ pub enum AnswerSource {
     Endpoint(Endpoint),
     Model(Model),
     Person,
-}
-
-impl std::fmt::Debug for AnswerSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.written())
-    }
 }
 
 impl Setting for AnswerSource {
@@ -88,17 +77,15 @@ fn with<T>(asked: Option<&AnswerSource>, env: &Env, work: impl FnOnce(Answerer) 
 
 crate::options! {
     /// Options of the explainer.
-    #[derive(Debug, Clone)]
+    #[derive(Clone)]
     pub struct ExplainerOptions {
         /// Explainer of features: a language model of `model::endpoint` or `model::load`, or "person", who sits at the
         /// prompt.
         explainer: Option<AnswerSource> = None => usually("rules, as `features::describe` finds them");
     }
-}
 
-crate::options! {
     /// Options of the judge.
-    #[derive(Debug, Clone)]
+    #[derive(Clone)]
     pub struct JudgeOptions {
         /// Simulator and judge of explanations: a language model of `model::endpoint` or `model::load`, or "person",
         /// for detection and fuzzing, who sits at the prompt.
@@ -265,11 +252,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let explainer: ExplainerOptions = read.declared()?;
-        let judge: JudgeOptions = read.declared()?;
-        let options: ScoreOptions = read.declared()?;
-        read.finish()?;
+        let (explainer, judge, options) = taken_three::<ExplainerOptions, JudgeOptions, ScoreOptions>(options)?;
         judge.check(options.method)?;
         let groups = super::groups(&given("groups", &groups))?;
         let found = super::with(explainer.explainer.as_ref(), &env, |explainer| {

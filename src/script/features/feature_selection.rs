@@ -1,7 +1,5 @@
 //! Features as an option: an array of them, of their names or of their indices, or a range.
 
-use std::ops::Range;
-
 use crate::options::Foreign;
 use crate::sae::Sae;
 use crate::script::engine::value::handle;

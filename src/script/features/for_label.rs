@@ -2,8 +2,7 @@
 
 use crate::features::for_label::{ForLabelOptions, Separators};
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 /// Features ranked by how well their codes separate a label.

@@ -5,9 +5,7 @@ use crate::features::{FeatureCard, HeadCards};
 use crate::intervene::steer::rows as of_text;
 use crate::sae;
 use crate::script::engine::value::handle as handle_of;
-use crate::script::model::Model;
-use crate::script::model::input::texts;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 /// Dictionaries as they are given: one, or an array of them.
@@ -33,6 +31,7 @@ impl Setting for GivenDictionaries {
 
 crate::options! {
     /// A call of cards of heads: what is read, and the features that heads read and write.
+    #[derive(Clone)]
     pub struct HeadsCall {
         /// Dictionaries of the residual stream, of `attn_in` or of `attn_out`, whose features cards name.
         dictionaries: GivenDictionaries = GivenDictionaries::default() => usually("none");

@@ -3,10 +3,8 @@
 use crate::features::TokenPattern;
 use crate::features::predicting::{self, PredictingOptions, Promoter, Promoters};
 use crate::report::number::digits;
-use crate::script::engine::value::plain;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 /// The notes of a ranking show at most this many tokens.

@@ -3,20 +3,14 @@
 use crate::base::error::both;
 use crate::intervene::erase::{self as core, EraseOptions, EraserKind, ErasureOptions, FittedWith, LabelledSite};
 use crate::probes::{ClassLabels, ClassName};
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
+use crate::script::model::prelude::*;
 use crate::script::model::{Hook, HookAction};
-use crate::script::prelude::*;
 use crate::script::probes::class_names;
 use crate::script::sae::Sae;
-use crate::script::tensor::values;
 
 /// An eraser as scripts hold it.
 #[derive(Clone)]
 pub struct Eraser(Arc<core::Eraser>);
-
-/// A dictionary given as an option.
-pub struct DictionarySetting(Sae);
 
 impl DictionarySetting {
     pub fn core(&self) -> crate::sae::Sae {
@@ -24,15 +18,13 @@ impl DictionarySetting {
     }
 }
 
-handle_setting!(DictionarySetting, "a dictionary", |sae| sae.short());
+handle_setting!(DictionarySetting(Sae), "a dictionary", |sae| sae.short());
 
-/// Rows given as an option.
-pub struct RowsSetting(Tensor);
-
-handle_setting!(RowsSetting, "a tensor of rows", |rows| format!("{:?}", rows.dims()));
+handle_setting!(RowsSetting(Tensor), "a tensor of rows", |rows| format!("{:?}", rows.dims()));
 
 crate::options! {
     /// All options of `intervene::erase`.
+    #[derive(Clone)]
     pub struct EraseCall {
         /// Dictionary of the kind "features".
         dictionary: Option<DictionarySetting> = None => usually("none");
@@ -41,10 +33,9 @@ crate::options! {
         background: Option<RowsSetting> = None => usually("the labelled rows");
         with erase: EraseOptions;
     }
-}
 
-crate::options! {
     /// All options of `intervene::erasure`.
+    #[derive(Clone)]
     pub struct ErasureCall {
         /// A dictionary of the site, whose features are erased, too.
         dictionary: Option<DictionarySetting> = None => usually("none");
@@ -64,10 +55,6 @@ impl Handle for Eraser {
         };
         let classes: Vec<String> = eraser.classes.iter().map(ClassName::to_string).collect();
         format!("{} eraser of {}{what}", eraser.kind.word().replace('_', " "), classes.join(" / "))
-    }
-
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
     }
 
     fn json(&self) -> Result<Value> {

@@ -3,8 +3,7 @@
 use super::pairs::{maps, text};
 use crate::base::error::both;
 use crate::intervene::feature_patch::{self as core, FeaturePatchOptions, PatchOrder, PatchPair};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 fn pairs(ctx: &NativeCallContext, m: &Model, pairs: &Dynamic) -> Result<Vec<PatchPair>> {

@@ -3,11 +3,11 @@
 use super::erase::DictionarySetting;
 use super::metric::Metric;
 use crate::intervene::grid::{GridOptions, grid as core};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 crate::options! {
     /// A call of the grid: the parts that are patched and how, and the metric.
+    #[derive(Clone)]
     pub struct GridCall {
         /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");

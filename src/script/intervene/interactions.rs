@@ -6,14 +6,14 @@ use crate::features::FeatureList;
 use crate::intervene::interactions::{self as core, FeatureUnit, InteractionOptions, SetMeasure};
 use crate::intervene::metric::Measure;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// Interactions of features.
 #[derive(Clone)]
 pub struct Interactions(core::Interactions);
 
 /// The measure of effects.
+#[derive(Clone)]
 pub enum EffectMeasure {
     Loss,
     Kl,
@@ -46,6 +46,7 @@ impl Setting for EffectMeasure {
 
 crate::options! {
     /// All options of `intervene::interactions`.
+    #[derive(Clone)]
     pub struct InteractionCall {
         /// Measure of effects: the loss or KL(clean || ablated) in nats, the mean over the positions of a row; or a
         /// metric of `metric::of`, whose function gets the logits after the row's last token and the ids of the row.

@@ -3,11 +3,9 @@
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::{self as core, Measure, Normaliser};
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::value::{described, handle};
 use crate::script::model::Hook;
-use crate::script::model::Model;
 use crate::script::model::input::InputOptions;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::tensor::floats;
 
 crate::options! {
@@ -42,10 +40,9 @@ crate::options! {
         positions: KlPositions = KlPositions::Last;
         with metric: MetricOptions;
     }
-}
 
-crate::options! {
     /// Options of a metric's values: the prompts that are read, and the hooks.
+    #[derive(Clone)]
     pub struct ValuesOptions {
         /// The prompts that the model reads.
         prompts: Prompt = Prompt::Clean;
@@ -173,28 +170,12 @@ impl Handle for Metric {
         format!("metric {}{normalised}", self.name())
     }
 
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
-    }
-
     fn json(&self) -> Result<Value> {
         Ok(json!({ "metric": self.name(), "normalised": self.normalised }))
     }
 }
 
-impl Setting for Metric {
-    fn wanted() -> String {
-        "a metric, such as metric::logit_diff()".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle(value)
-    }
-
-    fn written(&self) -> String {
-        self.short()
-    }
-}
+handle_setting!(Metric, "a metric, such as metric::logit_diff()");
 
 /// Refuses a value that is NaN, by its pair.
 fn no_nan(values: &Tensor) -> Result<()> {

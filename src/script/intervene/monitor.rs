@@ -1,12 +1,9 @@
 //! `intervene::monitor`: watching what a model reads or writes for features, probes and directions.
 
 use crate::intervene::monitor::{self as core, Alarm, MonitorRunOptions, Sensor};
-use crate::model::batch::Batch;
 use crate::probes::ClassLabels;
 use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::model::input::texts;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::probes::{Probe, class_names};
 use crate::script::sae::site_of;
 
@@ -16,18 +13,14 @@ pub struct Monitor(Arc<core::Monitor>);
 
 crate::options! {
     /// All options of `intervene::monitor`.
-    #[derive(Debug, Clone)]
     pub struct MonitorOptions {
         /// The site that probes and vectors read.
         site: Option<String> = None => usually("none, for features alone");
         /// A score above it raises an alarm: one for all that is watched, or one for each.
         threshold: Vec<f64> = vec![0.0];
     }
-}
 
-crate::options! {
     /// Options of a monitor that watches texts.
-    #[derive(Debug, Clone)]
     pub struct WatchOptions {
         /// Whether only the first token with an alarm is recorded of each text.
         stop: bool = false;
@@ -44,10 +37,6 @@ impl Handle for Monitor {
             [first, rest @ ..] => format!("monitor of {} and {} more", first.name(), rest.len()),
             [] => "monitor of nothing".into(),
         }
-    }
-
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
     }
 
     fn json(&self) -> Result<Value> {

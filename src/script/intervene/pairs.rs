@@ -1,9 +1,6 @@
 //! Pairs of texts as arguments: arrays of maps, such as `data::pairs` makes.
 
-use crate::script::engine::value::plain;
-use crate::script::model::Model;
-use crate::script::model::input::one_text;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::tokenizer::tokens::TokenName;
 
 /// Reads the maps of an argument, each with its number.

@@ -2,11 +2,11 @@
 
 use super::metric::Metric;
 use crate::intervene::paths::{PathOptions, paths as core};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 crate::options! {
     /// A call of path patching: the paths that are patched and how, and the metric.
+    #[derive(Clone)]
     pub struct PathCall {
         /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");

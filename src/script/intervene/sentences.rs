@@ -4,26 +4,19 @@ use crate::intervene::sentences::{
     self as core, AnchorFunctions, AnchorOptions, Answers, ReceiverOptions, SentenceOptions,
 };
 use crate::report::picture::Picture;
-use crate::script::engine::value::{described, handle_setting};
-use crate::script::model::Model;
 use crate::script::model::input::one_in_tokens;
-use crate::script::prelude::*;
-use crate::script::tensor::values;
+use crate::script::model::prelude::*;
 use crate::tensor::floats;
-use crate::tokenizer::tokens::Tokens;
 
 /// The sentences of a text as scripts hold them.
 #[derive(Clone)]
 pub struct Sentences(Rc<core::Sentences>);
 
-/// A function of the script that gives an embedding.
-#[derive(Clone)]
-pub struct Embedding(FnPtr);
-
-handle_setting!(Embedding, "a function of a text that gives numbers", |function| function.fn_name().into());
+handle_setting!(Embedding(FnPtr), "a function of a text that gives numbers", |function| function.fn_name().into());
 
 crate::options! {
     /// A call of thought anchors.
+    #[derive(Clone)]
     pub struct AnchorCall {
         /// A function |text| that gives the embedding of a sentence, an array or a tensor of numbers.
         embedding: Option<Embedding> = None => usually("the number of times that each word occurs");

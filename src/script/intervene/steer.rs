@@ -6,25 +6,17 @@ use crate::intervene::steer::{
     self as core, ContrastTexts, Direction, Effect, Grader, HeldFeature, LabelShare, PinnedOptions, Push, ReadTexts,
     SteerOptions, SteeringSweep, VectorOptions,
 };
-use crate::model::batch::Batch;
 use crate::model::site::{NAME_ONE, one_site};
-use crate::script::engine::value::{described, handle_setting};
 use crate::script::features::Feature;
-use crate::script::model::input::{Answers, GivenTexts, answers, named_texts, one_text};
-use crate::script::model::{Endpoint, Model};
-use crate::script::prelude::*;
-use crate::script::tensor::values;
+use crate::script::model::Endpoint;
+use crate::script::model::input::{Answers, GivenTexts, answers, named_texts};
+use crate::script::model::prelude::*;
 use crate::tokenizer::tokens::TokenName;
 
-/// A function of the script.
-#[derive(Clone)]
-pub struct TextMetric(FnPtr);
-
-handle_setting!(TextMetric, "a function of a text that gives a number", |function| function.fn_name().into());
+handle_setting!(TextMetric(FnPtr), "a function of a text that gives a number", |function| function.fn_name().into());
 
 crate::options! {
     /// A label of what is written.
-    #[derive(Debug, Clone)]
     pub struct WrittenLabel {
         /// A label that rules find in real text, such as "gender" or "quote"; see `data::text`.
         label: Option<String> = None => usually("none");
@@ -45,6 +37,7 @@ impl WrittenLabel {
 
 crate::options! {
     /// Options of the effect of steering: one of `token`, `label` and `metric` is given.
+    #[derive(Clone)]
     pub struct EffectOptions {
         /// The token or tokens that should come next, as text or id; their total probability is the effect.
         token: Vec<TokenName> = Vec::new() => usually("none");
@@ -52,11 +45,8 @@ crate::options! {
         metric: Option<TextMetric> = None => usually("none");
         with written: WrittenLabel;
     }
-}
 
-crate::options! {
     /// Options of the grader of what is written: a `judge` with a `concept`, or the rules that find a `label`.
-    #[derive(Debug, Clone)]
     pub struct GraderOptions {
         /// A language model that grades.
         judge: Option<Endpoint> = None => usually("none");
@@ -64,9 +54,7 @@ crate::options! {
         concept: Option<String> = None => usually("none");
         with written: WrittenLabel;
     }
-}
 
-crate::options! {
     /// The text that a feature's maximum is found on.
     pub struct PinnedText {
         /// Maximum number of rows of the text.
@@ -74,10 +62,9 @@ crate::options! {
         /// Tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");
     }
-}
 
-crate::options! {
     /// Text whose principal components are confounds.
+    #[derive(Clone)]
     pub struct NeutralText {
         /// Text that has nothing to do with what the vector is for.
         neutral: Option<GivenTexts> = None => usually("none");

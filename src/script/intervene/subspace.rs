@@ -2,8 +2,7 @@
 
 use super::pairs::{maps, text, token};
 use crate::intervene::subspace::{self as core, DasOptions, Interchange};
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// A subspace that was found.
 #[derive(Clone)]

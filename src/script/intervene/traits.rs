@@ -1,7 +1,6 @@
 //! `intervene::judge_trait`: how strongly answers show a trait, by a judge.
 
 use crate::intervene::traits::{AnsweredQuestion, TraitScores, judge};
-use crate::script::engine::value::plain;
 use crate::script::features::AnswerSource;
 use crate::script::prelude::*;
 

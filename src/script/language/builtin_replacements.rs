@@ -11,17 +11,16 @@
 //! They are documented where they stand in.
 
 use std::cmp::Ordering;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use rhai::{Blob, FuncRegistration, Variant};
 
-use crate::base::{Kind, memory};
 use crate::script::engine::env::signed;
 use crate::script::engine::function_names;
 use crate::script::engine::interrupt_checks::InterruptChecks;
 use crate::script::engine::show::tell_of;
 use crate::script::engine::text_buffer::TextBuffer;
-use crate::script::engine::value::{NumberLayout, described, json_text, number_text, written};
+use crate::script::engine::value::{NumberLayout, json_text, number_text, written};
 use crate::script::engine::value_memory;
 use crate::script::engine::value_walks;
 use crate::script::prelude::*;
@@ -651,8 +650,6 @@ fn write_map(map: &Map, depth: usize, paper: &mut TextBuffer) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::base::Error;
     use crate::script::engine::value::repr;
@@ -675,7 +672,7 @@ mod tests {
 
     #[test]
     fn lists_have_the_order_of_their_elements() {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         let mut said = |code: &str| session.eval("<1>", &format!("repr({code})")).unwrap().to_string();
         assert_eq!(said("[2.5, 0.0 / 0.0, -1.0].order()"), "[-1.0, 2.5, NaN]");
         assert_eq!(said("[\"b\", \"ab\", \"\"].order_desc()"), "[\"b\", \"ab\", \"\"]");
@@ -689,7 +686,7 @@ mod tests {
     /// Checks that a map of a million lists is not copied to be written, and is there after an error.
     #[test]
     fn what_is_written_is_lent() {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         let setup = "let a = [1, #{ b: 2 }]; let m = #{ a: a, f: || 1 }; const C = [3];
             try { to_json(m) } catch (e) { print(e.message); } show(m); show(a);";
         assert!(session.eval("<1>", setup).is_ok());

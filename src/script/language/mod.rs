@@ -12,7 +12,6 @@ use std::time::Duration;
 use rhai::Blob;
 
 use crate::base::clock::{self, Instant};
-use crate::base::memory;
 use crate::script::engine::value_memory::weight;
 use crate::script::prelude::*;
 

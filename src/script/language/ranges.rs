@@ -2,7 +2,6 @@
 
 use rhai::Variant;
 
-use crate::base::memory;
 use crate::script::prelude::*;
 
 /// Numbers in steps, `range(0, 10, 3)`. It stands in for the language's own, which has no methods.

@@ -1,9 +1,6 @@
 //! `microtome add`: which libraries a project needs with a new one, from where, and what they may touch. Nothing of
 //! them is run, and nothing is written before the user has said yes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
 use semver::VersionReq;
 use toml_edit::{DocumentMut, InlineTable, Item, Table as TomlTable, Value};
 
@@ -15,7 +12,6 @@ use super::named::{LibraryNote, NamedLibrary, NamedSearch};
 use super::project::{cleaned, exact_index, path_text, place_text, relative, same_index, source_text, typed_index};
 use super::{LOCK, MANIFEST, archive};
 use crate::base::access;
-use crate::base::files::Files;
 use crate::script::prelude::*;
 
 /// The library that is to be added.

@@ -1,9 +1,8 @@
 //! Archives of libraries, .tar.gz as forges make them: fetched with a limit, kept in the cache under the hash of their
 //! bytes, and unpacked in memory only, so that nothing in them is ever a file or a link of the machine.
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Component, PathBuf};
+use std::path::Component;
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
@@ -11,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::MANIFEST;
 use crate::base::access::Access;
 use crate::base::cache::VARIABLE;
-use crate::base::files::{Files, hex, utf8};
+use crate::base::files::{hex, utf8};
 use crate::base::memory::human;
 use crate::net::{self, Server};
 use crate::script::prelude::*;

@@ -1,8 +1,6 @@
 //! Choosing versions: of each library that is needed by name one version that all who need it can use. The versions of
 //! a library are tried from the best one on, and an earlier choice is taken back where a later need does not fit it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use semver::{Version, VersionReq};
 
 use crate::script::prelude::*;

@@ -1,13 +1,9 @@
 //! The archives that a project needs: those that the cache has, and those that are fetched, each with the hash that it
 //! must have. Nothing is written here.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use super::manifest::{self, Manifest};
 use super::project::cleaned;
 use super::{MANIFEST, archive};
-use crate::base::files::Files;
 use crate::base::memory::human;
 use crate::script::prelude::*;
 

@@ -1,13 +1,10 @@
 //! A library as a project sees it: its modules, what it needs, and its leave.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use super::{MAIN, MANIFEST, archive, manifest};
 use crate::base::access::permissions::Touches;
 use crate::base::disk;
-use crate::base::files::Files;
 use crate::script::prelude::*;
 
 /// The modules of a library, in a folder or in an archive.

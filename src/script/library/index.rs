@@ -4,9 +4,7 @@
 //! `index.toml` has the format, `libraries/NAME.jsonl` an entry for each version of a library, `archives/` the
 //! archives, and `all.jsonl`, for searching, the newest entry of each.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use semver::{Version, VersionReq};
@@ -16,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::manifest::{self, Manifest, ManifestError};
 use super::project::cleaned;
 use crate::base::access::permissions::Touches;
-use crate::base::files::{Files, utf8};
-use crate::base::{json, names};
+use crate::base::files::utf8;
+use crate::base::json;
 use crate::net::{self, Server};
 use crate::script::prelude::*;
 

@@ -1,7 +1,5 @@
 //! `microtome.lock`: which libraries a project uses, all of them, from where, and what each was granted.
 
-use std::collections::BTreeMap;
-
 use semver::Version;
 use serde::{Deserialize, Serialize};
 

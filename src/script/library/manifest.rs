@@ -1,6 +1,5 @@
 //! `microtome.toml`: what a library or an experiment says of itself.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -10,7 +9,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::MANIFEST;
 use crate::base::access::permissions::{EVERYTHING, Touches};
-use crate::base::names;
 use crate::script::engine::failure::{Failure, SourcePlace};
 use crate::script::prelude::*;
 

@@ -2,7 +2,6 @@
 //! and whether an archive is what the index says of it. What the lock file and the cache have is asked for nowhere. A
 //! locked version that this program cannot use stays locked, so that it is in nobody's way.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
 use semver::{Version, VersionReq};
@@ -14,7 +13,6 @@ use super::index::{self, Entry, Index};
 use super::lock::{Lock, LockedLibrary};
 use super::manifest::{self, LibrarySource, Manifest};
 use super::project::same_index;
-use crate::base::Kind;
 use crate::script::prelude::*;
 
 /// A library that was chosen by its name.

@@ -4,7 +4,6 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::archive::{self, MOST_BYTES, MOST_CONTENT};
-use crate::base::files::Files;
 use crate::base::memory::human;
 use crate::script::prelude::*;
 
@@ -70,21 +69,18 @@ fn collect(files: &Files, folder: &Path, below: &str, found: &mut Vec<String>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::Access;
     use flate2::read::GzDecoder;
 
     fn folder(written: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in written {
-            let place = folder.path().join(name);
-            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-            std::fs::write(place, text).unwrap();
+            kit::write(folder.path().join(name), text);
         }
         folder
     }
 
     fn packed_of(folder: &Path) -> Result<Vec<u8>> {
-        let files = Files::new(Access::new(folder, &Default::default()).unwrap(), false);
+        let files = Files::unrecorded(folder).unwrap();
         packed(&files, folder, "heads-1.0.0", &Task::default())
     }
 

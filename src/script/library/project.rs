@@ -1,14 +1,12 @@
 //! The project that a script belongs to: the folder above it with a `microtome.toml`, and the libraries that it may import.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, PathBuf};
+use std::path::Component;
 
 use super::graph::{Library, LibraryContent};
 use super::lock::{Lock, LockedLibrary};
 use super::manifest::{self, Dependency, LibrarySource, Manifest, ManifestError, NamedDependency};
 use super::{LOCK, MANIFEST};
-use crate::base::names;
 use crate::script::prelude::*;
 
 /// A reader of text files, None where there is no file: from the disk, or from the record of a run.

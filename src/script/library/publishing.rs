@@ -1,16 +1,12 @@
 //! Publishing: a library's archive and entry are put into an index that is a folder, and a version is withdrawn from
 //! it. What serves the folder, if anything does, is nobody's business here.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use semver::{Version, VersionReq};
 
 use super::index::{self, ALL, Entry, HEAD, Index, LIBRARIES, LINES, Requirement};
 use super::manifest::{self, Manifest};
 use super::project::{folder_text, path_text};
 use super::{MANIFEST, archive, packing};
-use crate::base::files::Files;
 use crate::script::prelude::*;
 
 /// The folder of the archives.
@@ -150,9 +146,7 @@ mod tests {
         }
 
         fn write(&self, name: &str, text: &str) {
-            let place = self.0.path().join(name);
-            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-            std::fs::write(place, text).unwrap();
+            kit::write(self.0.path().join(name), text);
         }
 
         /// Publishes a library of this version, with this behind its name and version.

@@ -2,7 +2,6 @@
 
 use crate::checkpoint::oracle::{Oracle, OracleOptions};
 use crate::model::inject::InjectedVectors;
-use crate::script::engine::value::plain;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, Values};

@@ -1,7 +1,5 @@
 //! Recorded activations as scripts hold them; or gradients, with the value of their metric.
 
-use std::collections::BTreeMap;
-
 use super::properties::places;
 use super::{InputOptions, MeanOptions, RecordOptions};
 use crate::model::cache::Cache as Core;
@@ -164,10 +162,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
-        let mut read = super::options(options);
-        let asked: InputOptions = read.declared()?;
-        let RecordOptions { pos: positions } = read.declared()?;
-        read.finish()?;
+        let (asked, RecordOptions { pos: positions }) = taken_both::<InputOptions, _>(options)?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
         asked

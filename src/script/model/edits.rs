@@ -1,12 +1,10 @@
 //! Functions of a script as edits of hooks.
 
 use std::cell::Cell;
-use std::ops::Range;
 
 use crate::model::hooks::{At, Edit, checks};
 use crate::model::padding::TextPart;
 use crate::model::site::Place;
-use crate::script::engine::value::described;
 use crate::script::prelude::*;
 
 /// A function of the script, and whether it takes the activation only, which its first call finds out.
@@ -124,16 +122,11 @@ fn where_and_when(at: &At, place: Place, texts: Range<usize>) -> Map {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::sync::atomic::Ordering;
-    use std::time::Duration;
-
     use crate::script::Session;
-    use crate::script::engine::env::Env;
     use crate::script::engine::thread::with_large_stack;
 
     fn session() -> Session {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10 });";
         let _nothing = session.eval("model", model).unwrap();
         session
@@ -172,11 +165,7 @@ mod tests {
     fn an_interruption_is_heeded_within_a_hook() {
         with_large_stack(|| {
             let mut session = session();
-            let flag = session.env().task.flag().clone();
-            let interrupter = std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(50));
-                flag.store(true, Ordering::Relaxed);
-            });
+            let interrupter = kit::raise_after(session.env().task.flag(), 50);
             let code = "try { m.logits([1], #{ hooks: hooks::edit(\"embed\", |x| loop { }) }) } catch { 1 }";
             assert!(session.eval("line", code).unwrap_err().is_interrupted());
             interrupter.join().unwrap();

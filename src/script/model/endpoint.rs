@@ -1,7 +1,6 @@
 //! `model::endpoint`: a language model behind an address, which judges and describes.
 
 use crate::questions::endpoint::{self, EndpointConnection};
-use crate::script::engine::value::handle;
 use crate::script::prelude::*;
 
 /// A language model behind an address, as scripts hold it.
@@ -27,28 +26,12 @@ impl Handle for Endpoint {
         format!("endpoint {} of {}", self.0.address(), self.0.options.model)
     }
 
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
-    }
-
     fn json(&self) -> Result<Value> {
         Ok(json!({ "address": self.0.address(), "model": self.0.options.model }))
     }
 }
 
-impl Setting for Endpoint {
-    fn wanted() -> String {
-        "a language model of `model::endpoint`".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle(value)
-    }
-
-    fn written(&self) -> String {
-        self.short()
-    }
-}
+handle_setting!(Endpoint, "a language model of `model::endpoint`");
 
 #[export_module(manifest)]
 pub mod functions {

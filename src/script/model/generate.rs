@@ -17,10 +17,7 @@ fn generated(
     in_words: bool,
 ) -> Fallible<(Continuations, bool)> {
     let env = env(ctx)?;
-    let mut read = options(map);
-    let asked: InputOptions = read.declared()?;
-    let options: GenerateOptions = read.declared()?;
-    read.finish()?;
+    let (asked, options) = taken_both::<InputOptions, GenerateOptions>(map)?;
     // What takes the likeliest token each time draws nothing.
     let seed = if options.is_greedy() { Seed::of(0) } else { options.seed.seed };
     let Input { batch, several } = asked.input(ctx, m, x)?;
@@ -119,16 +116,13 @@ pub mod methods {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use crate::script::Session;
-    use crate::script::engine::env::Env;
     use crate::script::engine::thread::with_large_stack;
 
     #[test]
     fn words_are_said_as_they_come_only_where_somebody_sits_at_a_prompt() {
         with_large_stack(|| {
-            let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+            let mut session = Session::for_tests();
             let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 2 }, #{ words: [\"a\", \"b\"] });\n\
                          let next = hooks::edit(\"logits\", |x, at| { let y = x * 0; y[[\":\", \":\", at.step % 2]] = 1; y });";
             let _nothing = session.eval("model", model).unwrap();

@@ -5,7 +5,6 @@ use super::{Cache, InputOptions, LogitsOptions};
 use crate::model::decoder::Logits;
 use crate::model::gradient_rules::GradientOptions;
 use crate::script::engine::column_reads::last_columns;
-use crate::script::engine::value::described;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -27,6 +26,11 @@ pub mod methods {
     /// last token of each text, [batch, vocab]. The call returns a cache of gradients in the shape of the activations,
     /// whose `value` is the metric. Gradients are taken after the hooks. The metric of several texts is one number, such as
     /// a sum over them, and each text's gradients are in its own row.
+    ///
+    /// A metric that reads last columns alone, by indices that stand in it, as in `|logits| logits.at([0, -1, 4])`, is given
+    /// these columns, where texts are of one length, and no other logits are computed: there indices from the end mean the
+    /// same, and nothing else of the logits is read. A metric that another function reads the logits for, or that asks for
+    /// their shape, gets all of them; `pos` says it for any metric.
     ///
     /// As in `m.logits`, logits after the end of a shorter text are NaN. A metric selects logits by indexing, gather or
     /// `pos`; multiplying by a mask would keep NaN, and is refused. Gradients after the end of a text are 0.
@@ -60,11 +64,7 @@ pub mod methods {
         sites: Any,
         options: Options,
     ) -> Fallible<Cache> {
-        let mut read = super::options(options);
-        let asked: InputOptions = read.declared()?;
-        let wanted: LogitsOptions = read.declared()?;
-        let rules: GradientOptions = read.declared()?;
-        read.finish()?;
+        let (asked, wanted, rules) = taken_three::<InputOptions, LogitsOptions, GradientOptions>(options)?;
         let ruled = m.plain().by_rules(rules.gradients)?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;

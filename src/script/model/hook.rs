@@ -275,10 +275,6 @@ impl Handle for Hook {
         format!("{}{reads} at {}{heads}{positions}", self.does(), self.site)
     }
 
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
-    }
-
     fn json(&self) -> Result<Value> {
         let mut map = json!({ "does": self.does(), "site": self.site, "heads": self.heads, "pos": self.positions });
         if let Some(hook) = &self.features {

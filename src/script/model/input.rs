@@ -1,13 +1,11 @@
 //! The input of a model: texts, tokens or ids, one or several, and hooks.
 
-use std::ops::Range;
-
 use super::Hook;
 use crate::data::pack::gathered;
 use crate::model::batch::Batch;
 use crate::model::hooks::BoundHook;
 use crate::model::inject::InjectOptions;
-use crate::script::engine::value::{given_back, handle};
+use crate::script::engine::value::given_back;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
@@ -21,22 +19,11 @@ pub struct Input {
     pub several: bool,
 }
 
-impl Setting for Hook {
-    fn wanted() -> String {
-        "a hook".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle(value)
-    }
-
-    fn written(&self) -> String {
-        self.short()
-    }
-}
+handle_setting!(Hook, "a hook");
 
 crate::options! {
     /// Options of every call that runs a model.
+    #[derive(Clone)]
     pub struct InputOptions {
         /// A hook, or an array of hooks, which act in their order.
         hooks: Vec<Hook> = Vec::new() => usually("none");

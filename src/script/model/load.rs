@@ -1,7 +1,6 @@
 //! Models as scripts hold them, and where they come from.
 
 use super::{Hook, InitOptions, LoadOptions};
-use crate::base::files::Files;
 use crate::base::random::generator;
 use crate::checkpoint::described::TokenListOptions;
 use crate::model;
@@ -94,8 +93,9 @@ impl Model {
             [] => dtype.into(),
             formats => format!("{dtype}, matrices in {}", formats.join(", ")),
         };
-        if weights.rounds() {
-            about += ", products of bf16";
+        if let Some(rounding) = weights.rounding() {
+            about += ", products of ";
+            about += rounding;
         }
         about
     }
@@ -174,6 +174,7 @@ impl Setting for GivenTokenizer {
 
 crate::options! {
     /// The tokenizer of a model that is made here.
+    #[derive(Clone)]
     pub struct NewTokenizer {
         /// The tokenizer for its texts, as `data::tokenizer` makes, or a model that has one.
         tokenizer: Option<GivenTokenizer> = None => usually("that of a trained model, or none");
@@ -250,10 +251,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn init(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let InitOptions { dtype, seed } = read.declared()?;
-        let tokenizer: NewTokenizer = read.declared()?;
-        read.finish()?;
+        let (InitOptions { dtype, seed }, tokenizer) = taken_both::<_, NewTokenizer>(options)?;
         let config = super::json_of(&config.into(), &env.task)?;
         let tokenizer = tokenizer.made()?;
         let made = env.drawing(&ctx, "model::init", seed.seed, |seed| {

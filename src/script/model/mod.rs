@@ -12,6 +12,7 @@ pub mod input;
 mod load;
 mod picture;
 mod predict;
+pub mod prelude;
 mod properties;
 mod reading;
 mod reconstruct;

@@ -7,11 +7,7 @@ use crate::script::model::Model;
 use crate::script::prelude::*;
 
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {
-    let mut read = options(map);
-    let asked: InputOptions = read.declared()?;
-    let place: PredictOptions = read.declared()?;
-    let inject: InjectOptions = read.declared()?;
-    read.finish()?;
+    let (asked, place, inject) = taken_three::<InputOptions, PredictOptions, InjectOptions>(map)?;
     let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;
     input.batch.only_row()?;

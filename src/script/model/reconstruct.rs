@@ -1,7 +1,6 @@
 //! `m.reconstruct`: vectors of descriptions, by the activation reconstructor of a natural language autoencoder.
 
 use crate::checkpoint::reconstructor::{ReconstructOptions, Reconstructor};
-use crate::script::engine::value::plain;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 

@@ -74,10 +74,7 @@ impl Handle for Run {
 
 /// Computes the loss of each token but the first, for each text; and tells whether several were given.
 fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> Fallible<(Vec<Tensor>, bool)> {
-    let mut read = options(map);
-    let asked: InputOptions = read.declared()?;
-    let LossOptions { windowed } = read.declared()?;
-    read.finish()?;
+    let (asked, LossOptions { windowed }) = taken_both::<InputOptions, _>(map)?;
     let Input { batch, several } = asked.input(ctx, m, x)?;
     let losses = asked.run(ctx, m, |hooks, task| {
         if x.is::<Text>() {
@@ -116,11 +113,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn logits(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let asked: InputOptions = read.declared()?;
-        let wanted: LogitsOptions = read.declared()?;
-        let inject: InjectOptions = read.declared()?;
-        read.finish()?;
+        let (asked, wanted, inject) = taken_three::<InputOptions, LogitsOptions, InjectOptions>(options)?;
         let input = asked.input(&ctx, m, &x)?;
         asked.run_injected(&ctx, m, &inject, &input.batch, |hooks, task| match wanted.positions() {
             Some(positions) => wanted.shaped(&m.decoder().logits_at(&input.batch, positions, hooks, task)?),
@@ -147,11 +140,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn run(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Run> {
-        let mut read = super::options(options);
-        let asked: InputOptions = read.declared()?;
-        let options: RunOptions = read.declared()?;
-        let inject: InjectOptions = read.declared()?;
-        read.finish()?;
+        let (asked, options, inject) = taken_three::<InputOptions, RunOptions, InjectOptions>(options)?;
         let places = options.places(m.config())?;
         let positions = options.record.pos;
         let input = asked.input(&ctx, m, &x)?;

@@ -1,9 +1,6 @@
 //! Tests of how models, and what they give back, are shown.
 
-use std::path::Path;
-
 use crate::script::Session;
-use crate::script::engine::env::Env;
 use crate::script::engine::thread::with_large_stack;
 
 const MODEL: &str = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, \
@@ -12,7 +9,7 @@ const MODEL: &str = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, voc
 /// Collects what `show` prints of each, without the spaces at the ends of lines.
 fn shown(codes: &'static [&'static str]) -> Vec<String> {
     let shown = move || {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         let _nothing = session.eval("model", MODEL).unwrap();
         let show = |code: &&str| {
             let _nothing = session.eval("line", &format!("show({code})")).unwrap();

@@ -1,7 +1,6 @@
 //! `m.verbalise`: vectors in words, by the activation verbaliser of a natural language autoencoder.
 
 use crate::checkpoint::verbaliser::{VerbaliseOptions, Verbaliser};
-use crate::script::engine::value::plain;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, Values};

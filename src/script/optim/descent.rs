@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::parameters::Parameters;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::tensor::derivative::value_and_gradients;
 use crate::tensor::{DType, create};
 use crate::training::descent::{
@@ -58,10 +58,6 @@ impl Handle for Descent {
         let parameters = count(self.parameters.names.len(), "parameter");
         let made = count(core.made() as usize, "step");
         format!("{} of {parameters} with {}, after {made}", core.rule().name(), count(numbers, "number"))
-    }
-
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
     }
 
     fn json(&self) -> Result<Value> {

@@ -1,6 +1,5 @@
 //! Parameters as scripts write them: a tensor, a number, or arrays and maps of such, in each other.
 
-use crate::script::engine::value::described;
 use crate::script::prelude::*;
 use crate::script::tensor::value_of;
 use crate::tensor::{DType, device};

@@ -4,7 +4,7 @@ use crate::report::chart::{
     self, BarOptions, HeatOptions, HistogramOptions, LineOptions, PanelOptions, ScatterOptions,
 };
 use crate::script::engine::value::plain_data;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 
 /// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[NamedOptions] = &[

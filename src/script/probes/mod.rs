@@ -64,10 +64,6 @@ impl Handle for Probe {
         format!("{kind} probe of {} on {read}", classes.join(" / "))
     }
 
-    fn shown(&self, _: &Screen) -> Result<String> {
-        Ok(self.short())
-    }
-
     fn json(&self) -> Result<Value> {
         let probe = &self.0;
         Ok(json!({

@@ -6,16 +6,13 @@ use crate::features::dashboard::{Dashboard, DashboardOptions, FeatureCounts};
 use crate::report::dashboard::{check_folder, single_page, write};
 use crate::sae;
 use crate::script::circuit::Circuit;
-use crate::script::engine::options::options as reader;
-use crate::script::engine::value::handle;
 use crate::script::features::FeatureSelection;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
 crate::options! {
     /// Values of scripts that a dashboard takes.
-    #[derive(Debug, Clone)]
+    #[derive(Clone)]
     pub struct ShownOptions {
         /// Features that have cards: an array of features or of names, of one dictionary also indices or a range.
         features: Option<FeatureSelection> = None => usually("all, if they are at most 32,768");
@@ -26,53 +23,9 @@ crate::options! {
     }
 }
 
-/// Cards of heads as an option.
-#[derive(Clone)]
-pub struct HeadsOption(HeadCards);
+handle_setting!(HeadsOption(HeadCards), "cards of `features::heads`", |_cards| "cards of heads".into());
 
-impl std::fmt::Debug for HeadsOption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.title)
-    }
-}
-
-impl Setting for HeadsOption {
-    fn wanted() -> String {
-        "cards of `features::heads`".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle::<HeadCards>(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        "cards of heads".into()
-    }
-}
-
-/// A circuit as an option.
-#[derive(Clone)]
-pub struct CircuitOption(circuit::Circuit);
-
-impl std::fmt::Debug for CircuitOption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.graph.title)
-    }
-}
-
-impl Setting for CircuitOption {
-    fn wanted() -> String {
-        "a circuit".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle::<Circuit>(value).map(|circuit| Self(circuit.core))
-    }
-
-    fn written(&self) -> String {
-        "a circuit".into()
-    }
-}
+handle_setting!(CircuitOption(Circuit), "a circuit", |_circuit| "a circuit".into());
 
 #[export_module(manifest)]
 pub mod functions {
@@ -106,17 +59,15 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn dashboard(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Card> {
         let env = env(&ctx)?;
-        let mut read = reader(options);
-        let options: DashboardOptions = read.declared()?;
-        let asked: ShownOptions = read.declared()?;
-        read.finish()?;
+        let (options, asked) = taken_both::<DashboardOptions, ShownOptions>(options)?;
         let saes = super::dictionaries(&s)?;
         let shown = asked.features.map(|wanted| wanted.places(&saes)).transpose()?;
         let dir = Path::new(&options.dir);
         // Before the work, and not after it.
         check_folder(dir, &env.files)?;
         let found = Dashboard::of(m.core(), saes, &text, shown.as_deref(), &options, &env.task)?;
-        let circuits: Vec<circuit::Circuit> = asked.circuits.into_iter().flatten().map(|beside| beside.0).collect();
+        let circuits: Vec<circuit::Circuit> =
+            asked.circuits.into_iter().flatten().map(|beside| beside.0.core).collect();
         let heads = asked.heads.map(|beside| beside.0);
         let written = write(&found, &circuits, heads.as_ref(), dir, &env.files, &env.task)?;
         if let Some(notebook) = env.console.in_notebook()

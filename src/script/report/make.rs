@@ -1,7 +1,5 @@
 //! Conversion of values of a script to tables, cards and heat text.
 
-use std::collections::BTreeSet;
-
 use crate::report::chart::ChartData;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
 use crate::script::engine::interrupt_checks::InterruptChecks;

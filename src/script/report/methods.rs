@@ -16,7 +16,8 @@ pub mod methods {
     /// A live page answers: it has the engine, the model and the dictionaries of its circuits inside, and computes on the reader's
     /// machine, with no server and no connection. In a circuit one types another text, ablates or scales nodes, and sees codes,
     /// probabilities and losses move; pages of lenses, patterns of heads and cards of features are those of one's own text. What was
-    /// printed stays. Weights are stored in 16 bits. The engine is found as the page on the engine in a page says.
+    /// printed stays. Weights are stored in 16 bits, or matrices of the model as int8. The engine is found as the page on the engine in a
+    /// page says.
     ///
     /// # Options
     /// - [report_page]

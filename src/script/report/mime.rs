@@ -89,14 +89,11 @@ pub fn frame(title: &str, html: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::script::Session;
-    use crate::script::engine::env::Env;
 
     fn forms(code: &str) -> Map<String, Value> {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut session = Session::for_tests();
         let value = session.eval("<1>", code).unwrap();
         let Value::Object(forms) = bundle(&value, "text".into(), &Task::default()).unwrap() else { panic!() };
         forms

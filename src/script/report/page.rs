@@ -7,23 +7,26 @@ use crate::model::ModelName;
 use crate::report::Report;
 use crate::report::live::{self, LivePlan};
 use crate::report::page_engine::PageEngine;
-use crate::script::engine::value::handle_setting;
-use crate::script::model::Model;
-use crate::script::prelude::*;
+use crate::script::model::prelude::*;
 use crate::script::sae::Sae;
 
-/// A model given as an option.
-pub struct ModelSetting(Model);
+handle_setting!(ModelSetting(Model), "a model", |model| model.core().name().to_string());
 
-handle_setting!(ModelSetting, "a model", |model| model.core().name().to_string());
+handle_setting!(SaeSetting(Sae), "a dictionary", |sae| sae.short());
 
-/// A dictionary given as an option.
-pub struct SaeSetting(Sae);
-
-handle_setting!(SaeSetting, "a dictionary", |sae| sae.short());
+crate::choices! {
+    /// Forms in which a page holds the matrices of a model.
+    pub enum MatrixForm {
+        /// Numbers of 16 bits.
+        Half = "half",
+        /// Integers of 8 bits, of which 32 share a scale.
+        Int8 = "q8",
+    }
+}
 
 crate::options! {
     /// Options of the page of a report.
+    #[derive(Clone)]
     pub struct ReportPageOptions {
         /// Whether circuits, pages of lenses, maps of heads and cards of features answer in the page, which then has the
         /// engine, the model and the dictionaries inside.
@@ -32,6 +35,8 @@ crate::options! {
         model: Option<ModelSetting> = None => usually("the loaded one that circuits of the report name");
         /// Dictionaries of the cards of a live page, beside those of its circuits.
         dictionaries: Vec<SaeSetting> = Vec::new() => usually("none");
+        /// The form of the model's matrices in a live page: numbers of 16 bits, or int8, 32 numbers to a scale.
+        dtype: MatrixForm = MatrixForm::Half;
     }
 }
 
@@ -47,7 +52,11 @@ pub fn saved(env: &Env, report: &Report, path: &str, options: ReportPageOptions)
 }
 
 fn printed(env: &Env, report: &Report, options: &ReportPageOptions) -> Result<String> {
-    let given = [("model", options.model.is_some()), ("dictionaries", !options.dictionaries.is_empty())];
+    let given = [
+        ("model", options.model.is_some()),
+        ("dictionaries", !options.dictionaries.is_empty()),
+        ("dtype", options.dtype != MatrixForm::Half),
+    ];
     if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
         return Err(err!(Argument, "expected `live` beside `{name}`, found a page that computes nothing").about(*name));
     }
@@ -55,8 +64,8 @@ fn printed(env: &Env, report: &Report, options: &ReportPageOptions) -> Result<St
 }
 
 fn live_page(env: &Env, report: &Report, options: ReportPageOptions) -> Result<String> {
-    let engine = PageEngine::find().map_err(|e| e.about("live"))?;
-    let ReportPageOptions { model, dictionaries, .. } = options;
+    let engine = PageEngine::find_for_answers().map_err(|e| e.about("live"))?;
+    let ReportPageOptions { model, dictionaries, dtype, .. } = options;
     let find = |name: Option<&str>| match (model, name) {
         (Some(given), _) => Ok(given.0.core().clone()),
         (None, Some(name)) => loaded(env, name),
@@ -67,7 +76,7 @@ fn live_page(env: &Env, report: &Report, options: ReportPageOptions) -> Result<S
         }
     };
     let more = dictionaries.into_iter().map(|sae| sae.0.core.clone()).collect();
-    let plan = LivePlan::of(report.items(), find, more)?;
+    let plan = LivePlan { int8: dtype == MatrixForm::Int8, ..LivePlan::of(report.items(), find, more)? };
     let files = live::files(&plan, &env.files, &env.task)?;
     live::page(report.name(), report.items(), &plan, &files, &engine, &env.task)
 }

@@ -2,7 +2,6 @@
 
 use std::any::TypeId;
 
-use crate::base::names;
 use crate::script::engine::foreign_names;
 use crate::script::prelude::*;
 

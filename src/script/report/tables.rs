@@ -1,13 +1,10 @@
 //! Tables made of tables: some of their columns and rows, another order, groups, two tables as one.
 
-use std::collections::BTreeSet;
-
 use super::make::cell;
 use super::parts::row;
 use crate::data::table as tables;
 use crate::script::engine::env::signed;
 use crate::script::engine::show::shown;
-use crate::script::engine::value::described;
 use crate::script::prelude::*;
 
 /// Makes `print(table)` print what `show` shows.

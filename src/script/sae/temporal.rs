@@ -26,7 +26,6 @@ impl From<Core> for TemporalSae {
 
 crate::options! {
     /// The attention pattern of a temporal dictionary.
-    #[derive(Debug, Clone)]
     pub struct TemporalPatternOptions {
         /// Attention layer of the dictionary.
         layer: usize = 0;

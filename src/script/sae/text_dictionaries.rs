@@ -12,17 +12,13 @@ use crate::training::losses_table;
 
 crate::options! {
     /// A control with random weights.
-    #[derive(Debug, Clone)]
     pub struct TextRandomOptions {
         /// The seed of this call.
         seed: Seed = Seed::default() => usually(crate::base::random::OF_CALL);
         with rows: JudgedRowsOptions;
     }
-}
 
-crate::options! {
     /// A dictionary that reads texts, spliced into a model.
-    #[derive(Debug, Clone)]
     pub struct TextSpliceOptions {
         /// Whether the reconstruction error is added, without a gradient.
         error: bool = false;

@@ -1,10 +1,7 @@
 //! Checks of a script that does not run: names, numbers of arguments, option keys.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use rhai::AST;
 
-use crate::base::names;
 use crate::options::one_of;
 use crate::script::Session;
 use crate::script::docs::{Docs, OptionDoc, ReferenceEntry};

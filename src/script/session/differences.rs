@@ -1,14 +1,13 @@
 //! Differences of two runs, by their records: settings, arguments, texts, inputs, checks, printed numbers, outputs.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::line_changes::{self, LineChange, LineGap, LinePair};
 use super::record::Record;
 use super::run_results;
-use crate::base::files::Files;
+use crate::common::*;
 use crate::report::number::digits;
 use crate::script::engine::env::Check;
 

@@ -2,8 +2,7 @@
 
 use rhai::AST;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::engine::failure::Failure;
 use crate::script::engine::format::{formatted, substance};

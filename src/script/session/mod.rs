@@ -19,13 +19,11 @@ pub mod scripts;
 pub mod stated_results;
 pub mod suite;
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use rhai::{AST, Scope};
 
-use crate::base::Kind;
 use crate::base::clock::Instant;
 use crate::script::docs::Docs;
 use crate::script::engine::env::{Code, ScriptResult};
@@ -51,6 +49,12 @@ impl Session {
         let texts = Texts::default();
         let engine = build::build(&env, &texts);
         Self { env, engine, scope: Scope::new(), texts }
+    }
+
+    /// Starts a session that prints into memory.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        Self::new(Env::in_memory("out".as_ref()).unwrap())
     }
 
     /// Starts a session whose texts may name variables that they do not define: for pieces of scripts, which are only
@@ -288,17 +292,11 @@ fn evaluate(env: Env, name: &str, text: &str) -> ScriptResult {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-
-    fn session() -> Session {
-        Session::new(Env::in_memory(Path::new("out")).unwrap())
-    }
 
     #[test]
     fn a_panic_in_native_code_is_told_as_a_bug_and_the_session_lives_on() {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let _nothing = session.eval("<1>", "let kept = 1;").unwrap();
         session.engine.register_fn("explode", || -> i64 { panic!("the fuse was lit") });
         let failure = session.eval("<2>", "explode()").unwrap_err();
@@ -309,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_a_variable_held_before_it_was_defined_again_is_dropped() {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let held = Rc::new(());
         for line in ["let x = held; const C = 1;", "let f = || x;", "let x = 1; const C = 2;", "let f = || x; x = 3;"] {
             session.set_variable("held", Dynamic::from(held.clone()));
@@ -324,7 +322,7 @@ mod tests {
 
     #[test]
     fn functions_find_the_newest_constant_of_a_name() {
-        let mut session = session();
+        let mut session = Session::for_tests();
         for line in ["const X = 1;", "fn f() { global::X }", "const X = 2;"] {
             let _nothing = session.eval("<1>", line).unwrap();
         }
@@ -333,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_is_evaluated_aside_leaves_the_session_as_it_is() {
-        let mut session = session();
+        let mut session = Session::for_tests();
         let _nothing = session.eval("<1>", "let x = [1];").unwrap();
         let ast = session.compile("<2>", "let y = 2; x.push(3); tensor::randn([2]); x.len()").unwrap();
         for _ in 0..2 {

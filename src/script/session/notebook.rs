@@ -5,15 +5,13 @@
 //! without a semicolon, and a function may be defined again.
 
 use std::ops::Range;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::base::files::Files;
-use crate::base::{Result, json as reading};
-use crate::err;
+use crate::base::json as reading;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::engine::failure::Failure;
 use crate::script::engine::value::Value as ScriptValue;
@@ -292,15 +290,11 @@ mod tests {
 }
 "##;
 
-    fn session() -> Session {
-        Session::new(Env::in_memory(Path::new("out")).unwrap())
-    }
-
     #[test]
     fn cells_are_evaluated_one_after_the_other() {
         let script = script(NOTEBOOK).unwrap();
         assert_eq!(script, "// %% cell 1\nlet x=[1,2] ;\nfn f() { 1 }\n// %% cell 3\nfn f() { x.len() }\nf( )\n");
-        let mut session = session();
+        let mut session = Session::for_tests();
         let failure = session.eval_script("a.ipynb", &script).unwrap_err();
         let place = failure.place.unwrap();
         assert_eq!((place.source.as_str(), place.line), ("a.ipynb", 5), "{}", failure.message);

@@ -2,14 +2,11 @@
 //!
 //! A record holds no time and no date, so that the same run gives the same record.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
-use crate::base::{json, memory};
+use crate::base::json;
 use crate::script::engine::env::Check;
 use crate::script::prelude::*;
 

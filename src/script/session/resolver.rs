@@ -2,14 +2,12 @@
 //! `MICROTOME_PATH`.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use rhai::{AST, FnNamespace, ModuleResolver, Scope, Shared};
 
 use crate::base::access::permissions::Permissions;
+use crate::base::disk;
 use crate::base::memory::human;
-use crate::base::{Kind, disk, names};
 use crate::checkpoint::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
 use crate::script::engine::env::Code;

@@ -3,14 +3,11 @@
 //! A record holds hashes and no times. What a reader of results wants beside it is in `told.json`, which belongs to no
 //! record, and is believed only where the record agrees with it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::notebook::script_text;
 use super::record::{self, DONE, Record};
-use crate::base::files::{Files, Ledger};
+use crate::base::files::Ledger;
 use crate::base::json;
 use crate::script::docs::stdlib::{STDLIB, stdlib_name};
 use crate::script::engine::env::Check;

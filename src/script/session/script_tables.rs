@@ -1,6 +1,5 @@
 //! Tables of a whole script, by the names of the variables that have them.
 
-use crate::base::names;
 use crate::script::engine::handle;
 use crate::script::engine::value::type_name;
 use crate::script::prelude::*;

@@ -1,17 +1,12 @@
 //! `run::script` and `run::scripts`: whole scripts, each in a session of its own, recorded, and taken from their records
 //! where they ran before.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
 use super::notebook::script_text;
 use super::record::{self, DONE, Record};
 use super::run_results::{self, RunResults, RunSettings};
 use crate::base::clock::Instant;
-use crate::base::files::Files;
-use crate::base::{Kind, task};
+use crate::base::task;
 use crate::script::engine::env::Check;
-use crate::script::engine::value::described;
 use crate::script::prelude::*;
 
 /// Largest depth of scripts that run scripts; each level needs a part of the stack.

@@ -1,12 +1,8 @@
 //! Tests of scripts and libraries: functions `test_..`, examples of doc comments, and lines that state their value. Each
 //! runs in a session of its own.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use super::stated_results::{self, FailedStatement};
-use crate::base::Result;
-use crate::base::files::Files;
+use crate::common::*;
 use crate::script::Session;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::Failure;
@@ -276,7 +272,7 @@ mod tests {
 
     #[test]
     fn functions_examples_and_stated_lines_are_found() {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let session = Session::for_tests();
         let names = |text: &str| -> Vec<String> {
             super::tests(&session, "m.rhai", text).into_iter().map(|t| t.name).collect()
         };

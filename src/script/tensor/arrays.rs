@@ -1,9 +1,8 @@
 //! Conversion between script arrays and tensors, and functions of several tensors.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use super::{heavy, number_arg, operand, tensor_arg};
-use crate::base::memory;
 use crate::script::engine::value::{TensorNumbers, tensor_numbers};
 use crate::script::prelude::*;
 use crate::script::tensor::values;

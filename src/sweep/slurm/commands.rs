@@ -7,8 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::Slurm;
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::sweep::output::shown;
 
 /// Time between two looks at a command.

@@ -1,13 +1,10 @@
 //! Submitted jobs, and their state in Slurm.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::Slurm;
-use crate::base::{Result, Task, json};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 use crate::sweep::folder::Folder;
 use crate::sweep::output::shown;
 

@@ -1,13 +1,12 @@
 //! Submission of tasks that are not done, and cancellation of jobs.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use super::commands::job_number;
 use super::jobs::{PLACE, QueuedJobs, SlurmJob, SlurmJobs};
 use super::{Resources, Slurm};
 use crate::base::counts::count;
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::sweep::Launch;
 use crate::sweep::cell::{Sweep, SweepCell};
 use crate::sweep::folder::Folder;

@@ -1,4 +1,4 @@
-//! Files of `tests/fixtures`.
+//! Files of `tests/fixtures`, and files that tests write.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,4 +25,12 @@ pub fn json(path: impl AsRef<Path>) -> serde_json::Value {
     let path = fixture(path);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Writes a file, with the folders that it is in.
+#[track_caller]
+pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
 }

@@ -200,9 +200,7 @@ impl PageShell {
 
     /// Writes a file, with its folders; its path is counted from where the shell began.
     pub fn write(&self, name: &str, text: &str) {
-        let place = self.path(name);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, text).unwrap();
+        super::write(self.path(name), text);
     }
 
     /// Types a line. Returns its exit code, and what it said, in the order in which it was said.

@@ -1,11 +1,9 @@
 //! The config of an adapter of PEFT: what changes the computation is obeyed or refused by its name.
 
-use serde_json::Value;
 use tokenizers::utils::SysRegex;
 
-use crate::base::Result;
 use crate::checkpoint::family::keys::{Keys, same};
-use crate::err;
+use crate::common::*;
 use crate::model::adapter::AdapterSettings;
 
 /// Keys that say how an adapter was made, or which modules it has, which its tensors say, too.

@@ -1,11 +1,8 @@
 //! The tensors of an adapter, each matched to the weights of its base by the names of the base's own files.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::config::PeftConfig;
 use super::{PREFIX, computing, is_same};
-use crate::base::{Error, Result, Task, memory, names};
-use crate::err;
+use crate::common::*;
 use crate::model::adapter::{AdapterParts, EMBEDDINGS, LowRankModule, ModulePlace, ModuleRows, WholeWeight};
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
 use crate::model::weight::Weight;

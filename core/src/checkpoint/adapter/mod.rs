@@ -6,25 +6,20 @@ mod save;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 
 use super::family;
 use super::hub::{self, HubSettings, Name};
 use super::load::Shards;
 use crate::base::disk::Mapping;
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task, json};
 use crate::checkpoint::formats::pickle::PickleFile;
+use crate::common::*;
 use crate::model::Model;
 use crate::model::adapter::AdapterParts;
 use crate::model::layout::{Layout, TensorSource};
 use crate::model::train::{LoraOptions, Trainee};
 use crate::model::weights::Weights;
 use crate::tensor::{DType, Device};
-use crate::{bail, err};
 use config::PeftConfig;
 use matched::MatchedAdapter;
 

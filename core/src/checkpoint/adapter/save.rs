@@ -1,14 +1,7 @@
 //! Saving an adapter in the layout of PEFT.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use serde_json::{Map, Value, json};
-
 use super::{CONFIG, PREFIX, TENSORS};
-use crate::base::Result;
-use crate::base::files::Files;
-use crate::err;
+use crate::common::*;
 use crate::model::adapter::Adapter;
 use crate::tensor::Tensor;
 use crate::tensor::files::NamedTensors;

@@ -1,13 +1,9 @@
 //! Adapters that PEFT wrote compute what PEFT computes, and those that do not fit are refused before weights are read.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::access::{Access, Rules};
 use crate::base::random::stream;
 use crate::checkpoint::load::{LoadOptions, LoadSettings, Precision};
 use crate::model::batch::Batch;
@@ -31,7 +27,7 @@ const ADAPTERS: [(&str, &str); 9] = [
 type Rename<'a> = &'a dyn Fn(&mut BTreeMap<String, Tensor>);
 
 fn files() -> Files {
-    Files::new(Access::new(&std::env::temp_dir().join("microtome-adapters"), &Rules::default()).unwrap(), false)
+    Files::unrecorded(&std::env::temp_dir().join("microtome-adapters")).unwrap()
 }
 
 fn base(name: &str) -> String {
@@ -109,7 +105,7 @@ fn an_adapter_that_is_saved_comes_back_to_the_last_bit() {
     for (name, of) in ADAPTERS {
         let model = loaded(&base(of), Some(adapter(name))).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         let ids = &kit::tensors(format!("adapters/{name}/expected.safetensors"))["input_ids"];
         let own = model.adapter.as_ref().unwrap();
         own.save(&files, folder.path()).unwrap();

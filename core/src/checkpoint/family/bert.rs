@@ -1,11 +1,7 @@
 //! BERT (Devlin et al. 2019): attention to both sides, norms of the stream itself, and a layer before the unembedding.
 
-use super::Family;
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Positions, Predicts, Transform};
+use super::prelude::*;
+use crate::model::config::{Predicts, Transform};
 
 pub(super) const FAMILY: Family = Family { name: "bert", read, names: &[NAMES], ignored: IGNORED };
 

@@ -1,11 +1,7 @@
 //! Bloom (BigScience 2022): biases of scores by distance, a norm of embeddings, queries, keys and values fused by head.
 
-use super::Family;
-use super::common::{Common, with_alibi};
-use super::keys::Keys;
-use super::names::{NameLine, QKV, Theirs::*};
-use crate::base::Result;
-use crate::model::config::{Alibi, Config, NormKind};
+use super::prelude::*;
+use crate::model::config::Alibi;
 
 pub(super) const FAMILY: Family = Family { name: "bloom", read, names: &[NAMES], ignored: &[] };
 

@@ -1,10 +1,9 @@
 //! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
-use crate::base::{Error, Kind, Result};
+use crate::common::*;
 use crate::model::config::{
     Alibi, ClampedGate, Config, ExpertGroups, GlobalHeads, Order, Positions, Predicts, QkNorm, Rotary, Scaling,
 };
-use crate::{bail, err};
 
 /// Largest number of layers, far more than any model has; a larger one is an error, and would cost memory before that
 /// is noticed.

@@ -1,12 +1,7 @@
 //! Cohere's Command R (Cohere 2024): attention and MLP share one layer norm without bias, adjacent coordinates are
 //! rotated together, logits have a factor.
 
-use super::Family;
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::rope::{Rope, WHOLE_HEAD};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Order};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("cohere", read);
 

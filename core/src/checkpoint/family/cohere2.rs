@@ -1,11 +1,7 @@
 //! Cohere's Command R7B and A (Cohere 2025): as cohere, with windows in most layers; those without one rotate nothing.
 
-use super::common::{Common, windows};
-use super::keys::Keys;
-use super::{Family, cohere};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::Config;
+use super::cohere;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("cohere2", read);
 

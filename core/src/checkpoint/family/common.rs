@@ -2,8 +2,7 @@
 
 use super::check;
 use super::keys::Keys;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Alibi, Config, NormKind, Positions};
 
 /// The keys of a family, and transformers' defaults for them.

@@ -1,14 +1,10 @@
 //! DeepSeek V2 (DeepSeek-AI 2024): keys and values of all heads by way of one latent, and experts beside those that every
 //! token passes through.
 
-use super::common::{Common, Sizes, with_head_size};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::rope::{WHOLE_HEAD, grown, one_of_both};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, ExpertGroups, Experts, LatentAttention, NormKind, Rotary, Scaling};
+use super::common::with_head_size;
+use super::prelude::*;
+use super::rope::{grown, one_of_both};
+use crate::model::config::{ExpertGroups, LatentAttention, Rotary, Scaling};
 
 pub(super) const FAMILY: Family =
     Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("deepseek_v2", read) };

@@ -1,12 +1,8 @@
 //! DeepSeek V3 and R1 (DeepSeek-AI 2024): as DeepSeek V2, with experts whose probabilities are sigmoids, chosen by way of
 //! biases.
 
-use super::common::{Common, Sizes};
 use super::deepseek_v2::{ExpertSizes, NAMES, experts, groups, latent};
-use super::keys::Keys;
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::model::config::{Config, Experts, NormKind};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family {
     names: &[NAMES, llama_names::NAMES],

@@ -1,14 +1,8 @@
 //! Falcon (Almazrouei et al. 2023): one MLP beside attention or behind it, rotary positions or biases of scores, queries, keys
 //! and values fused by group.
 
-use super::Family;
-use super::common::{Common, with_alibi};
-use super::keys::Keys;
-use super::names::{NameLine, QKV, Theirs::*};
-use super::rope::WHOLE_HEAD;
-use crate::bail;
-use crate::base::Result;
-use crate::model::config::{Alibi, Config, NormKind, Order};
+use super::prelude::*;
+use crate::model::config::Alibi;
 
 pub(super) const FAMILY: Family = Family { name: "falcon", read, names: &[NAMES], ignored: &[] };
 

@@ -1,10 +1,8 @@
 //! Falcon Mamba (Zuo et al. 2024): as Mamba, with norms of what steps are made of, of writes and of reads.
 
-use super::Family;
-use super::keys::Keys;
 use super::mamba::{self, StreamDefaults};
-use crate::base::Result;
-use crate::model::config::{Config, StateSpaces};
+use super::prelude::*;
+use crate::model::config::StateSpaces;
 
 pub(super) const FAMILY: Family =
     Family { name: "falcon_mamba", read, names: &[mamba::NAMES, mamba::STREAM_NAMES], ignored: &[] };

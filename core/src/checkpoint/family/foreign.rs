@@ -1,9 +1,8 @@
 //! Families that are not computed here, with what they have that no config of ours can say. Of some, a file's text part is
 //! loaded ([`super::multimodal`]), and the whole cannot be made.
 
-use crate::base::Error;
 use crate::base::names::nearest;
-use crate::err;
+use crate::common::*;
 
 const SPACE: &str = "state spaces beside attention";
 const PER_LAYER: &str = "embeddings of every layer, and layers that share keys and values";

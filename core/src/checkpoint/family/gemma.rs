@@ -1,11 +1,6 @@
 //! Gemma (Mesnard et al. 2024): scaled embeddings, norm weights counted from 1, heads of a size of their own.
 
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::{Family, rope};
-use crate::bail;
-use crate::base::Result;
-use crate::model::config::Config;
+use super::prelude::*;
 use kernels::Activation;
 
 pub(super) const FAMILY: Family = Family::like_llama("gemma", read);

@@ -1,11 +1,7 @@
 //! Gemma 2 (Riviere et al. 2024): norms on both sides, capped scores and logits, a window in every other layer.
 
-use super::common::{Common, windows};
 use super::gemma::like_gemma;
-use super::keys::Keys;
-use super::{Family, llama_names, rope};
-use crate::base::Result;
-use crate::model::config::Config;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family =
     Family { names: &[llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES], ..Family::like_llama("gemma2", read) };

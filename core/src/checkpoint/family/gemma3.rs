@@ -1,13 +1,7 @@
 //! Gemma 3, its text part (Kamath et al. 2025): norms of queries and keys, and another rotation in layers with a window.
 
-use super::common::{Common, windows};
 use super::gemma2::{later, with_norms_and_caps};
-use super::keys::Keys;
-use super::rope::{Rope, TwoRotations, WHOLE_HEAD};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, QkNorm};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family =
     Family { names: &[llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES], ..Family::like_llama("gemma3_text", read) };

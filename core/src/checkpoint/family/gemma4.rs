@@ -1,17 +1,12 @@
 //! Gemma 4, its text part (Gemma Team 2026): heads of two sizes, layers that read the keys and values of earlier ones, inputs
 //! of every layer, experts beside MLPs, and a factor of the stream behind each block.
 
-use serde_json::Value;
-
-use super::common::{Common, windows, with_head_size};
+use super::common::with_head_size;
 use super::gemma2::later;
-use super::keys::Keys;
-use super::names::{EXPERT_DOWN, EXPERT_GATE_UP, NameLine, Theirs::*};
-use super::rope::{Outer, WHOLE_HEAD};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::model::config::{Config, Experts, GlobalHeads, Positions, QkNorm, Rotary, Scaling, SharedKeys};
-use crate::{bail, err};
+use super::names::{EXPERT_DOWN, EXPERT_GATE_UP};
+use super::prelude::*;
+use super::rope::Outer;
+use crate::model::config::{GlobalHeads, Rotary, Scaling, SharedKeys};
 
 pub(super) const FAMILY: Family = Family {
     names: &[NAMES, llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES],

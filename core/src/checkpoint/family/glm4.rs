@@ -1,13 +1,7 @@
 //! GLM-4-0414 (GLM Team 2025): as llama, with norms on both sides of attention and MLP, and adjacent coordinates of a
 //! part of each head rotated together.
 
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::names::{GATE_UP, NameLine, Theirs::*};
-use super::rope::{Rope, part_of_head};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::model::config::Config;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("glm4", read) };
 

@@ -1,11 +1,6 @@
 //! GPT-2 (Radford et al. 2019): learned positions, matrices stored as `[in, out]`, queries, keys and values fused.
 
-use super::Family;
-use super::common::Common;
-use super::keys::Keys;
-use super::names::{NameLine, QKV, Theirs::*};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Positions};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family { name: "gpt2", read, names: &[NAMES, STREAM_NAMES], ignored: IGNORED };
 

@@ -1,12 +1,8 @@
 //! StarCoder's GPT-BigCode (Li et al. 2023): as gpt2, with one head of keys and values or one for each head of queries,
 //! then fused by head, and matrices stored as `[out, in]`.
 
-use super::common::Common;
-use super::keys::Keys;
-use super::names::{NameLine, QKV, Theirs::*};
-use super::{Family, gpt2};
-use crate::base::Result;
-use crate::model::config::{Config, Positions};
+use super::gpt2;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family =
     Family { name: "gpt_bigcode", read, names: &[NAMES, gpt2::STREAM_NAMES], ignored: gpt2::IGNORED };

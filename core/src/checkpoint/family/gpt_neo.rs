@@ -1,14 +1,8 @@
 //! GPT-Neo (Black et al. 2021): as GPT-2, with windows in every other layer and scores that are not scaled.
 
-use serde_json::Value;
-
-use super::common::{Common, none_is_empty};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::{Family, gpt2};
-use crate::base::Result;
-use crate::model::config::{Config, Positions};
-use crate::{bail, err};
+use super::common::none_is_empty;
+use super::gpt2;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt_neo",

@@ -1,12 +1,6 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia: parallel attention and MLP, queries, keys and values fused by head.
 
-use super::Family;
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::names::{NameLine, QKV, Theirs::*};
-use super::rope::{Rope, part_of_head};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Order};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt_neox",

@@ -1,12 +1,8 @@
 //! gpt-oss (OpenAI 2025): experts with clamped gates, attention sinks, and windows in every other layer.
 
-use super::common::{Common, Sizes, windows};
-use super::keys::Keys;
-use super::names::{EXPERT_DOWN, EXPERT_GATE_UP, NameLine, Theirs::*};
-use super::rope::{Rope, WHOLE_HEAD};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::model::config::{ClampedGate, Config, Experts, Positions, Rotary, Scaling};
+use super::names::{EXPERT_DOWN, EXPERT_GATE_UP};
+use super::prelude::*;
+use crate::model::config::{ClampedGate, Rotary, Scaling};
 
 pub(super) const FAMILY: Family = Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("gpt_oss", read) };
 

@@ -1,11 +1,8 @@
 //! GPT-J (Wang and Komatsuzaki 2021): attention and MLP share one norm, adjacent coordinates are rotated together.
 
-use super::common::Common;
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::{Family, gpt2};
-use crate::base::Result;
-use crate::model::config::{Config, Order, Positions, Rotary, Scaling};
+use super::gpt2;
+use super::prelude::*;
+use crate::model::config::{Rotary, Scaling};
 
 pub(super) const FAMILY: Family =
     Family { name: "gptj", read, names: &[NAMES, gpt2::STREAM_NAMES], ignored: gpt2::IGNORED };

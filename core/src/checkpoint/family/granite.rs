@@ -1,11 +1,8 @@
 //! Granite 3 (Granite Team 2024): as llama, with factors of embeddings, scores, writes to the residual stream and
 //! logits.
 
-use super::keys::Keys;
-use super::{Family, llama};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::Config;
+use super::llama;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("granite", read);
 

@@ -1,14 +1,11 @@
 //! Granite 4's hybrids (Granite Team 2025): as granite, with Mamba 2's state spaces in place of most attention, experts
 //! beside a shared one in the larger models, and no rotation in the models that are published.
 
-use super::keys::Keys;
 use super::mamba2::{PARTS, limits};
-use super::names::{EXPERT_DOWN, EXPERT_GATE_UP, GATE_UP, NameLine, Theirs::*};
-use super::rope::WHOLE_HEAD;
-use super::{Family, common, granite, llama_names};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, Experts, NormKind, StateSpaces};
+use super::names::{EXPERT_DOWN, EXPERT_GATE_UP};
+use super::prelude::*;
+use super::{common, granite};
+use crate::model::config::StateSpaces;
 
 pub(super) const FAMILY: Family =
     Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("granitemoehybrid", read) };

@@ -1,11 +1,6 @@
 //! The keys of a config.json: each is read by name, and keys that were not read are refused.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value};
-
-use crate::base::{Error, Result, names};
-use crate::err;
+use crate::common::*;
 use kernels::Activation;
 
 /// Keys that say how a model was trained, stored or sampled from, and nothing about what it computes.

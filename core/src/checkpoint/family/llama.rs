@@ -1,10 +1,6 @@
 //! Llama (Touvron et al. 2023), 1 to 3: RMS norms, rotary positions, a gated MLP, shared heads of keys and values.
 
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::{Family, rope};
-use crate::base::Result;
-use crate::model::config::Config;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("llama", read);
 

@@ -1,12 +1,8 @@
 //! Mamba (Gu and Dao 2023): a state space in every layer, and nothing else.
 
-use serde_json::Value;
-
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::{Family, check, common};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, StateSpaces};
+use super::prelude::*;
+use super::{check, common};
+use crate::model::config::StateSpaces;
 
 pub(super) const FAMILY: Family = Family { name: "mamba", read, names: &[NAMES, STREAM_NAMES], ignored: &[] };
 

@@ -1,14 +1,8 @@
 //! Mamba 2 (Dao and Gu 2024): heads with one rate each, which share what they write and read with in groups.
 
-use serde_json::Value;
-
-use super::Family;
-use super::keys::Keys;
 use super::mamba::{self, StreamDefaults};
-use super::names::{NameLine, Theirs::*};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, StateSpaces};
+use super::prelude::*;
+use crate::model::config::StateSpaces;
 
 pub(super) const FAMILY: Family = Family { name: "mamba2", read, names: &[NAMES, mamba::STREAM_NAMES], ignored: &[] };
 

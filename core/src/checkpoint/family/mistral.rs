@@ -1,10 +1,6 @@
 //! Mistral (Jiang et al. 2023): as llama, with a sliding window in every layer of the first version.
 
-use super::common::{Common, Sizes, same_window};
-use super::keys::Keys;
-use super::{Family, rope};
-use crate::base::Result;
-use crate::model::config::Config;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("mistral", read);
 

@@ -1,12 +1,6 @@
 //! Mixtral (Jiang et al. 2024): as mistral, with two of eight experts in place of every MLP.
 
-use super::common::{Common, Sizes, same_window};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::rope::{Rope, WHOLE_HEAD};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::model::config::{Config, Experts};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family =
     Family { names: &[EXPERTS, llama_names::NAMES], ..Family::like_llama("mixtral", read) };

@@ -7,6 +7,7 @@ pub mod keys;
 mod llama_names;
 pub mod multimodal;
 mod names;
+mod prelude;
 mod rope;
 pub mod spelling;
 
@@ -54,10 +55,7 @@ mod rwkv7;
 mod smollm3;
 mod stablelm;
 
-use serde_json::Value;
-
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::layout::Layout;
 use keys::Keys;

@@ -1,14 +1,8 @@
 //! ModernBERT (Warner et al. 2024): attention to both sides, in most layers within a window, gated MLPs, rotary positions.
 
-use super::Family;
 use super::bert::predicts;
-use super::common::{Common, Sizes, windows};
-use super::keys::Keys;
-use super::names::{GATE_UP, NameLine, QKV, Theirs::*};
-use super::rope::{Rope, TwoRotations, WHOLE_HEAD};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, NormKind, Predicts, Transform};
+use super::prelude::*;
+use crate::model::config::{Predicts, Transform};
 
 pub(super) const FAMILY: Family = Family { name: "modernbert", read, names: &[NAMES], ignored: &[] };
 

@@ -1,12 +1,7 @@
 //! MPT (MosaicML 2023): biases of scores by distance, no other biases, queries, keys and values fused.
 
-use super::Family;
-use super::common::{Common, with_alibi};
-use super::keys::Keys;
-use super::names::{NameLine, QKV, Theirs::*};
-use crate::bail;
-use crate::base::Result;
-use crate::model::config::{Alibi, Config, NormKind};
+use super::prelude::*;
+use crate::model::config::Alibi;
 
 pub(super) const FAMILY: Family = Family { name: "mpt", read, names: &[NAMES], ignored: &[] };
 

@@ -1,13 +1,8 @@
 //! Checkpoints with parts for pictures and sounds: their text part is a model of a family here, and a text alone goes
 //! through nothing else. The other parts are left out.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value};
-
 use super::keys::Keys;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::Layout;
 
 /// The family of the whole, and that of its text part.

@@ -1,9 +1,6 @@
 //! Name maps: where the files of a family have each of our weights.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Config, Order};
 use crate::model::layout::{Layout, WeightFrom};
 

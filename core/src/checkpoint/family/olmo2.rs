@@ -1,10 +1,6 @@
 //! OLMo 2 (Walsh et al. 2025): post-norms only, and norms of all queries and keys of a position together.
 
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::{Family, rope};
-use crate::base::Result;
-use crate::model::config::{Config, QkNorm};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("olmo2", read);
 

@@ -1,11 +1,7 @@
 //! OLMo 3 (OLMo Team 2025): as OLMo 2, with windows in most layers and a rotation of their own there.
 
-use super::common::{Common, windows};
-use super::keys::Keys;
-use super::rope::{Rope, TwoRotations, WHOLE_HEAD};
-use super::{Family, olmo2};
-use crate::base::Result;
-use crate::model::config::Config;
+use super::olmo2;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("olmo3", read);
 

@@ -1,11 +1,6 @@
 //! OPT (Zhang et al. 2022): learned positions that begin at row 2, ReLU, biases everywhere.
 
-use super::Family;
-use super::common::Common;
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Positions};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family { name: "opt", read, names: &[NAMES], ignored: &[] };
 

@@ -1,11 +1,6 @@
 //! Models in our own format: config.json is our own config, and the names are ours.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value};
-
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, WeightFrom};
 

@@ -1,12 +1,7 @@
 //! Phi 1 to 2 (Gunasekar et al. 2023): attention and MLP share one norm, a part of each head is rotated, biases
 //! everywhere.
 
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::{Family, llama_names, rope};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Order};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("phi", read) };
 

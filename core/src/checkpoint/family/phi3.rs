@@ -1,12 +1,7 @@
 //! Phi 3 and 4 (Abdin et al. 2024): as llama, with fused matrices in the file.
 
-use super::common::{Common, Sizes, same_window};
-use super::keys::Keys;
-use super::names::{GATE_UP, NameLine, QKV, Theirs::*};
-use super::{Family, llama_names, rope};
-use crate::bail;
-use crate::base::Result;
-use crate::model::config::{Config, Scaling};
+use super::prelude::*;
+use crate::model::config::Scaling;
 
 pub(super) const FAMILY: Family = Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("phi3", read) };
 

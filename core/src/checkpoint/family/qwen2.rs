@@ -1,10 +1,6 @@
 //! Qwen 2 and 2.5 (Yang et al. 2024): as llama, with biases of queries, keys and values.
 
-use super::common::{Common, Sizes, switched_window, windows};
-use super::keys::Keys;
-use super::{Family, rope};
-use crate::base::Result;
-use crate::model::config::Config;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("qwen2", read);
 

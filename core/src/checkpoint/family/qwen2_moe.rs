@@ -1,12 +1,6 @@
 //! Qwen 1.5 and 2 with experts (Yang et al. 2024): as Qwen 2, with a shared expert beside the routed ones.
 
-use super::common::{Common, Sizes, switched_window, windows};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::{Family, llama_names, rope};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, Experts};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family =
     Family { names: &[EXPERTS, llama_names::NAMES], ..Family::like_llama("qwen2_moe", read) };

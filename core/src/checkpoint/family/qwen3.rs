@@ -1,10 +1,7 @@
 //! Qwen 3 (Yang et al. 2025): as llama, with norms of queries and keys, head by head.
 
-use super::common::Common;
-use super::keys::Keys;
-use super::{Family, qwen2, rope};
-use crate::base::Result;
-use crate::model::config::{Config, QkNorm};
+use super::prelude::*;
+use super::qwen2;
 
 pub(super) const FAMILY: Family = Family::like_llama("qwen3", read);
 

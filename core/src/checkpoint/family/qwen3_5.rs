@@ -1,13 +1,8 @@
 //! Qwen 3.5, its text part (Qwen Team 2026): gated delta nets in most layers, and heads with gates in the others.
 
-use super::common::{Common, Sizes, layers_of};
-use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::rope::{Rope, part_of_head};
-use super::{Family, llama_names};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Config, DeltaNets, QkNorm};
+use super::common::layers_of;
+use super::prelude::*;
+use crate::model::config::DeltaNets;
 
 pub(super) const FAMILY: Family =
     Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("qwen3_5_text", read) };

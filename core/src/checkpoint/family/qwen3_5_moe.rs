@@ -1,10 +1,7 @@
 //! Qwen 3.5 with experts, its text part (Qwen Team 2026): as Qwen 3.5, with routed experts and a shared one.
 
-use super::common::Common;
-use super::keys::Keys;
-use super::{Family, llama_names, qwen2_moe, qwen3_5};
-use crate::base::Result;
-use crate::model::config::{Config, Experts};
+use super::prelude::*;
+use super::{qwen2_moe, qwen3_5};
 
 pub(super) const FAMILY: Family = Family {
     names: &[qwen3_5::NAMES, qwen2_moe::EXPERTS, llama_names::NAMES],

@@ -1,10 +1,7 @@
 //! Qwen 3 with experts (Yang et al. 2025): as Qwen 3, with some of many experts in place of MLPs.
 
-use super::common::{Common, same_window, switched_window};
-use super::keys::Keys;
-use super::{Family, llama_names, qwen2_moe, rope};
-use crate::base::Result;
-use crate::model::config::{Config, QkNorm};
+use super::prelude::*;
+use super::qwen2_moe;
 
 pub(super) const FAMILY: Family =
     Family { names: &[qwen2_moe::EXPERTS, llama_names::NAMES], ..Family::like_llama("qwen3_moe", read) };

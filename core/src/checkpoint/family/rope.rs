@@ -1,11 +1,8 @@
 //! Rotary positions as configs state them: old keys at the top, new ones in `rope_parameters`.
 
-use serde_json::Value;
-
 use super::keys::{Keys, same};
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Config, Positions, Rotary, Scaling};
-use crate::{bail, err};
 
 /// The way in which a family states its rotation.
 pub struct Rope {

@@ -1,15 +1,10 @@
 //! RWKV-7 (Peng et al. 2025), as flash-linear-attention has it: time mixing in every layer, and MLPs that read the token
 //! before, too.
 
-use serde_json::Value;
-
-use super::keys::Keys;
 use super::mamba::CONTEXT;
-use super::names::{NameLine, Theirs::*};
-use super::{Family, check, common};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::{Activation, Config, NormKind, TimeMixing};
+use super::prelude::*;
+use super::{check, common};
+use crate::model::config::{Activation, TimeMixing};
 
 pub(super) const FAMILY: Family = Family { name: "rwkv7", read, names: &[NAMES], ignored: &[] };
 

@@ -1,12 +1,6 @@
 //! SmolLM 3 (Bakouch et al. 2025): as llama, with layers that rotate nothing. SmolLM 1 and 2 are llamas.
 
-use super::Family;
-use super::common::{Common, Sizes, switched_window, windows};
-use super::keys::Keys;
-use super::rope::{Rope, WHOLE_HEAD};
-use crate::base::Result;
-use crate::err;
-use crate::model::config::Config;
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("smollm3", read);
 

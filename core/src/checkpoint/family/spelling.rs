@@ -1,12 +1,7 @@
 //! The names of the sizes that every model has: ours, and those in published configs.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value};
-
 use super::{FAMILIES, Keys};
-use crate::base::{Result, names};
-use crate::err;
+use crate::common::*;
 
 /// Sizes by our names, and the aliases of each.
 const SPELLINGS: [(&str, &[&str]); 11] = [

@@ -1,10 +1,6 @@
 //! StableLM (Bellagente et al. 2024): as llama, with layer norms and partly rotated heads.
 
-use super::common::{Common, Sizes};
-use super::keys::Keys;
-use super::{Family, rope};
-use crate::base::Result;
-use crate::model::config::{Config, NormKind, Order};
+use super::prelude::*;
 
 pub(super) const FAMILY: Family = Family::like_llama("stablelm", read);
 

@@ -1,6 +1,6 @@
 //! Tests of reading configs: defaults, old and new keys, and what is refused.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::model::config::{Order, Scaling};

@@ -1,15 +1,11 @@
 //! Checkpoints of llama2.c: a header of seven numbers and f32 tensors in a fixed order, each layer by layer.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use super::base::{ModelSizes, llama};
-use crate::base::{Result, memory, names};
+use crate::common::*;
 use crate::model::config::{Config, Rotary, Scaling};
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
 use crate::tensor::files::reader::{ByteReader, elements};
 use crate::tensor::{DType, Device, Tensor};
-use crate::{bail, err};
 
 /// The first number of the newer versions: `ak42`.
 const MAGIC: u32 = 0x616b_3432;

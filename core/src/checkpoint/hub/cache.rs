@@ -7,15 +7,14 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use hf_hub::{CacheRepo, Repo};
 
 use super::name::{Name, RepoKind, is_commit, is_path};
 use super::settings::HubSettings;
-use crate::base::access::Access;
 use crate::base::cache::{CachedFolder, shelved};
-use crate::base::{Error, Result, files};
+use crate::base::files;
+use crate::common::*;
 
 /// Maximum bytes of a list of the files of a commit; the hub's answer about them is no longer.
 const LONGEST_LIST: u64 = 64 << 20;

@@ -1,14 +1,11 @@
 //! Choice of the files of a repository that make up a model.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::Deserialize;
 
 use super::name::{Name, is_path};
-use crate::base::{Result, json, names};
 use crate::checkpoint::formats::gguf;
 use crate::checkpoint::nla_meta::{HEAD, META};
-use crate::err;
+use crate::common::*;
 use crate::tokenizer::{CHAT_FILE, WORLD_FILE};
 
 const CONFIG: &str = "config.json";

@@ -11,16 +11,14 @@ mod remote;
 mod repository;
 mod settings;
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, Task, disk};
+use crate::base::disk;
+use crate::common::*;
+use crate::net;
 use crate::tensor::files::safetensors::Header;
-use crate::{err, net};
 use cache::RepositoryCache;
 use choice::Choice;
 use remote::Remote;

@@ -4,8 +4,7 @@ use std::fmt;
 
 use hf_hub::RepoType;
 
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// The default revision.
 const MAIN: &str = "main";

@@ -1,16 +1,13 @@
 //! Requests to the hub, and its refusals as errors.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::cache::RepositoryCache;
 use super::name::{Name, is_commit, is_path};
 use super::settings::HubSettings;
-use crate::base::access::{Access, host_of};
-use crate::base::{Error, Kind, Result, Task, json};
+use crate::base::access::host_of;
+use crate::common::*;
 use crate::net::{self, Answer, Download, Server};
-use crate::{bail, err};
 
 /// The timeout of a short answer.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,14 +1,11 @@
 //! A repository at one commit, whose files are downloaded one by one, when they are needed.
 
-use std::path::PathBuf;
-
 use super::cache::RepositoryCache;
 use super::name::Name;
 use super::remote::Remote;
 use super::settings::HubSettings;
 use super::{about_the_cache, bring, kept_hint, may_ask, without};
-use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::net;
 
 /// A repository whose files are fetched one at a time. Its commit is that of its revision when it was opened, so that all

@@ -1,10 +1,7 @@
 //! Matrices in blocks of 8-bit floats, as DeepSeek V3 and R1 are published: every block has a scale, in a tensor beside the
 //! matrix. They are read as the products, in the dtype that is computed in.
 
-use serde_json::Value;
-
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
 use crate::tensor::{DType, Device, Tensor, dtype};
 

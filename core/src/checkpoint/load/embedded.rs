@@ -5,8 +5,7 @@ use super::folder::of_config;
 use super::{LoadSettings, LoadedModel};
 #[cfg(target_family = "wasm")]
 use crate::base::disk;
-use crate::base::{Result, Task, json};
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::tensor::files::safetensors::SafetensorsFile;

@@ -1,18 +1,15 @@
 //! A model in one file: GGUF, llama2.c, PyTorch's or safetensors, told apart by their first bytes.
 
 use std::io::Read;
-use std::path::Path;
-use std::sync::Arc;
 
 use super::folder::{CONFIG, published};
 use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::disk::Mapping;
-use crate::base::files::{Files, UnhashedInput, UnhashedInputs};
-use crate::base::{Error, Result, Task};
+use crate::base::files::{UnhashedInput, UnhashedInputs};
 use crate::checkpoint::adapter;
 use crate::checkpoint::formats::{gguf, lens, llama2c, pickle};
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, TensorSource};
 use crate::tokenizer::Tokenizer;

@@ -1,25 +1,21 @@
 //! A folder as a hub download has it: config.json, and the weights in one file or several.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::block_scaled::BlockScaled;
 use super::mapped::MappedSource;
 use super::packed_shifts::PackedShifts;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
-use crate::base::files::{Files, UnhashedInputs};
-use crate::base::{Result, Task, json};
+use crate::base::files::UnhashedInputs;
 use crate::checkpoint::adapter;
 use crate::checkpoint::family::{self, multimodal};
 use crate::checkpoint::formats::pickle;
 use crate::checkpoint::nla_meta::{META, NlaMeta, NlaRole};
+use crate::common::*;
 use crate::model::config::{Config, Predicts};
 use crate::model::layout::{Layout, PublishedForm, TensorSource};
-use crate::{bail, err};
 
 pub const CONFIG: &str = "config.json";
 const ONE: &str = "model.safetensors";

@@ -13,15 +13,10 @@ mod stated;
 mod tensor_check;
 mod weight_reader;
 
-use std::path::Path;
-use std::sync::Arc;
-
-use serde_json::Value;
-
 use super::adapter::AdapterFile;
 use super::hub::{self, HubSettings, Name};
-use crate::base::files::Files;
-use crate::base::{Result, Task, disk, names};
+use crate::base::disk;
+use crate::common::*;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
@@ -31,7 +26,6 @@ use crate::options::fields::ConfigFields;
 use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Device, dtype};
 use crate::tokenizer::Tokenizer;
-use crate::{bail, err};
 
 pub use embedded::{NAME as INSIDE, parts as parts_inside};
 pub use folder::folder;
@@ -42,11 +36,10 @@ pub use tensor_check::place;
 pub use weight_reader::weights;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct LoadOptions {
         /// The dtype of the computation, or "q8": in f32, with matrices that are stored as int8, 32 numbers to a scale.
         dtype: Precision = Precision::Dtype(DType::F32);
-        /// The dtype to which both factors of products with matrices are rounded; sums are in f32.
+        /// The dtype to which products with matrices round what they read, and with bf16 the matrices, too.
         compute: Products = Products::F32;
         /// Keys of config.json to ignore, where an unknown one is refused.
         ignore: Vec<String> = Vec::new() => usually("none");
@@ -60,12 +53,14 @@ crate::options! {
 }
 
 crate::choices! {
-    /// Dtypes to which both factors of products with matrices are rounded.
+    /// Dtypes to which products with matrices round what they read.
     pub enum Products {
         /// Numbers as they are.
         F32 = "f32",
-        /// Numbers rounded to bf16: up to twice as fast where the CPU multiplies bf16, with the same bits elsewhere.
+        /// Both factors rounded to bf16: up to twice as fast where the CPU multiplies bf16, with the same bits elsewhere.
         Bf16 = "bf16",
+        /// What is read rounded to int8, and multiplied with the integers of quantised matrices, which every matrix has to be.
+        Int8 = "int8",
     }
 }
 
@@ -153,13 +148,13 @@ impl LoadSettings {
         }
     }
 
-    /// Refuses products of bf16 where there are none: elsewhere than in f32, on the CPU.
+    /// Refuses products of rounded numbers where there are none: elsewhere than in f32, on the CPU.
     fn check_products(&self) -> Result<()> {
         let LoadOptions { compute, dtype, .. } = &self.options;
         if *compute == Products::F32 || dtype.of_numbers() == DType::F32 && self.device.is_cpu() {
             return Ok(());
         }
-        Err(err!(Argument, "expected f32 on the CPU for products of bf16, found {}", self.place())
+        Err(err!(Argument, "expected f32 on the CPU for products of {}, found {}", compute.word(), self.place())
             .hint("load it with #{ dtype: \"bf16\" } there")
             .about("compute"))
     }
@@ -305,12 +300,10 @@ fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Opti
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use candle_nn::VarMap;
 
     use super::*;
-    use crate::base::access::{Access, Rules};
+    use crate::base::access::Rules;
     use crate::model::batch::Batch;
     use crate::tensor::{Tensor, floats};
 
@@ -318,7 +311,7 @@ mod tests {
     fn variables_of_candle_make_the_model_of_their_folder() {
         let task = Task::default();
         let settings = LoadSettings::default();
-        let files = Files::new(Access::new(Path::new("out"), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(Path::new("out")).unwrap();
         let variables = VarMap::new();
         let mut named = variables.data().lock().unwrap();
         for (name, t) in kit::tensors("models/llama/model.safetensors") {

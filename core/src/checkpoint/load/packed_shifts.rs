@@ -1,10 +1,7 @@
 //! Shares of the token before as the first files of RWKV-7 have them: the six of a layer in one tensor, where later files have
 //! a tensor each.
 
-use serde_json::Value;
-
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
 use crate::tensor::{DType, Tensor, dtype};
 

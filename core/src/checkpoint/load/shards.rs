@@ -1,15 +1,11 @@
 //! One or several safetensors files as one source of tensors.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use crate::base::disk::Mapping;
-use crate::base::files::{Files, UnhashedInputs};
-use crate::base::{Result, Task, memory, names};
+use crate::base::files::UnhashedInputs;
+use crate::common::*;
 use crate::model::layout::{TensorSource, holds_floats};
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor};
-use crate::{bail, err};
 
 /// Mapped files with parsed and checked headers.
 pub struct Shards {

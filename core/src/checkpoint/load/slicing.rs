@@ -1,7 +1,6 @@
 //! Slicing our weights out of the tensors of a file, and assembling these again.
 
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::layout::{StepBack, WeightFrom};
 use crate::tensor::Tensor;
 

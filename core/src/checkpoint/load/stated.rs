@@ -2,16 +2,15 @@
 //! the sites of a model and not for its weights.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use super::file::{config_of_gguf, is_gguf};
 use super::folder::{CONFIG, parsed};
 use super::{elsewhere, may_be_a_model};
-use crate::bail;
-use crate::base::files::{Files, utf8};
-use crate::base::{Error, Result, disk};
+use crate::base::disk;
+use crate::base::files::utf8;
 use crate::checkpoint::family::{self, multimodal};
 use crate::checkpoint::hub::{self, HubSettings};
+use crate::common::*;
 use crate::model::config::Config;
 
 /// Largest number of bytes of a config.json; published ones have some thousands.
@@ -62,8 +61,7 @@ fn text(files: &Files, path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::{Access, Rules};
-    use crate::base::{Kind, Task};
+    use crate::base::access::Rules;
     use crate::checkpoint::load::LoadSettings;
     use crate::model::Model;
     use crate::model::site::Site;

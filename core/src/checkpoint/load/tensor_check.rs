@@ -1,9 +1,6 @@
 //! Checks of the tensors of a file against a config: every one present, of the right shape, and none left over.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::base::{Error, Result, names};
-use crate::err;
+use crate::common::*;
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
 
 /// Maximum names listed in a message.

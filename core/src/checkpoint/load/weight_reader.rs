@@ -1,12 +1,9 @@
 //! Reading the weights from a source, one tensor at a time.
 
-use std::collections::BTreeMap;
-
-use kernels::PackedMatrix;
+use kernels::{PackedMatrix, Packing};
 
 use super::{LoadSettings, Precision, Products, tensor_check};
-use crate::base::{Error, Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::model::layout::{Layout, StepBack, TensorSource, WeightFrom};
 use crate::model::weight::Weight;
 use crate::model::weights::Weights;
@@ -121,7 +118,7 @@ impl<'a> PendingTensors<'a> {
         let computes = self.loading.options.dtype.of_numbers() == DType::F32 && self.loading.device.is_cpu();
         let from = tensor_check::place(self.layout, ours)?;
         let Some(packed) = self.source.packed(from.name()).filter(|_| computes) else { return Ok(None) };
-        let packed = self.computing(packed);
+        let packed = self.computing(packed, ours)?;
         Ok(match from {
             WeightFrom::Same(_) => Some(packed),
             WeightFrom::Rows { start, count, .. } => Some(packed.rows(*start, *count)?),
@@ -136,11 +133,12 @@ impl<'a> PendingTensors<'a> {
     }
 
     /// Returns a quantised matrix with the products that are asked for.
-    fn computing(&self, packed: PackedMatrix) -> PackedMatrix {
-        match self.loading.options.compute {
+    fn computing(&self, packed: PackedMatrix, ours: &str) -> Result<PackedMatrix> {
+        Ok(match self.loading.options.compute {
             Products::F32 => packed,
             Products::Bf16 => packed.rounded(),
-        }
+            Products::Int8 => packed.by_int8().ok_or_else(|| no_integers(ours))?,
+        })
     }
 
     /// Converts a weight that was read to the form in which it computes.
@@ -154,10 +152,14 @@ impl<'a> PendingTensors<'a> {
                     .about("dtype"));
             }
             if let Some(packed) = PackedMatrix::int8(&numbers).map_err(|e| Error::from(e).within(ours))? {
-                return Ok(Weight::Packed(self.computing(packed)));
+                return Ok(Weight::Packed(self.computing(packed, ours)?));
             }
         }
         let is_multiplied = is_map && (ours != "embed" || self.layout.config.tied);
+        let is_quantisable = Packing::Q8_0.row(numbers.dims().last().copied().unwrap_or_default()).is_some();
+        if self.loading.options.compute == Products::Int8 && is_multiplied && is_quantisable {
+            return Err(no_integers(ours));
+        }
         if self.loading.options.compute == Products::Bf16
             && is_multiplied
             && let Some(packed) = PackedMatrix::bf16(&numbers).map_err(|e| Error::from(e).within(ours))?
@@ -190,6 +192,13 @@ impl<'a> PendingTensors<'a> {
         }
         Ok(Weight::Numbers(weight))
     }
+}
+
+/// Returns the error for a matrix of numbers where products are those of integers.
+fn no_integers(ours: &str) -> Error {
+    err!(Argument, "expected quantised matrices for products of int8, found numbers in `{ours}`")
+        .hint("load it with #{ dtype: \"q8\", compute: \"int8\" }, which quantises what is not")
+        .about("compute")
 }
 
 /// Checks an unembedding that a file has although the config says that it is tied: it must equal the embedding.

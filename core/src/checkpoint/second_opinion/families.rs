@@ -11,11 +11,9 @@ use candle_transformers::models::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
 
-use crate::base::Result;
 use crate::checkpoint::family::with_head_size;
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Activation, Config, Experts, NormKind, Order, Positions, QkNorm, Rotary, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 

@@ -17,13 +17,9 @@ mod families;
 mod quantised;
 mod weights;
 
-use std::sync::Arc;
-
-use serde_json::Value;
-
 use crate::base::disk::Mapping;
-use crate::base::{Error, Kind, Result, Task};
 use crate::checkpoint::family::layout;
+use crate::common::*;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::Config;
@@ -36,7 +32,6 @@ use crate::model::reading::verify::{ComparedActivation, Limit, Verification};
 use crate::model::run::{Ask, token_losses};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor, floats};
-use crate::{bail, err};
 use families::{CandleFamily, Next};
 use weights::Theirs;
 

@@ -4,7 +4,6 @@
 //! Candle multiplies a quantised matrix with activations rounded to int8, in blocks of 32 or 256 numbers.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Content;
@@ -12,8 +11,7 @@ use candle_transformers::models::{quantized_llama, quantized_phi3, quantized_qwe
 
 use super::families::{self, Next, computes_the_same, equal_part, sized};
 use crate::base::disk::Mapping;
-use crate::base::{Error, Result, Task, memory};
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Activation, Config, Rotary};
 use crate::tensor::{Device, Tensor};
 

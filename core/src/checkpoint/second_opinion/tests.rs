@@ -1,10 +1,6 @@
 //! Second opinions on tiny checkpoints: they agree within the bound, and what was changed is found.
 
-use std::path::PathBuf;
-
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::checkpoint::load::{self, LoadOptions, LoadedModel};
 use crate::model::config::{Experts, Rotary, Scaling};
@@ -42,7 +38,7 @@ fn fixture(family: &str) -> PathBuf {
 
 fn loaded_in(family: &str, dtype: DType) -> LoadedModel {
     let place = fixture(family);
-    let files = Files::new(Access::new(&place, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&place).unwrap();
     let loading = LoadOptions { dtype: dtype.into(), ..LoadOptions::default() }.onto(Device::Cpu);
     load::folder(&files, &place, &loading, &Task::default()).unwrap()
 }

@@ -6,15 +6,10 @@ use serde_json::json;
 
 use super::*;
 use crate::base::Kind;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::model::fixtures::{config, decoder};
 use crate::tensor::DType;
 use crate::tokenizer::Tokenizer;
-
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-}
 
 /// Loads a model with this tokenizer_config.json.
 fn model(config_json: &Value) -> (Model, tempfile::TempDir) {
@@ -25,7 +20,7 @@ fn model(config_json: &Value) -> (Model, tempfile::TempDir) {
 }
 
 fn of_folder(folder: &Path) -> Model {
-    let tokenizer = Tokenizer::from_folder(&files(folder), folder).unwrap();
+    let tokenizer = Tokenizer::from_folder(&Files::unrecorded(folder).unwrap(), folder).unwrap();
     Model::new(decoder(config(), DType::F32), tokenizer, "here")
 }
 
@@ -89,7 +84,7 @@ fn templates_lie_in_the_config_or_in_files_of_their_own_and_are_saved() {
     assert_eq!(said(&of_files, messages.clone(), &named("rag")).unwrap(), "four");
 
     let out = tempfile::tempdir().unwrap();
-    of_files.tokenizer().unwrap().save(&files(out.path()), out.path()).unwrap();
+    of_files.tokenizer().unwrap().save(&Files::unrecorded(out.path()).unwrap(), out.path()).unwrap();
     let again = of_folder(out.path());
     for name in ["default", "tool_use", "rag"] {
         let a = said(&again, messages.clone(), &named(name));
@@ -125,7 +120,7 @@ fn what_cannot_be_rendered_says_why() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(kit::fixture("models/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
     std::fs::write(folder.path().join("tokenizer_config.json"), wrong.to_string()).unwrap();
-    assert!(Tokenizer::from_folder(&files(folder.path()), folder.path()).is_err());
+    assert!(Tokenizer::from_folder(&Files::unrecorded(folder.path()).unwrap(), folder.path()).is_err());
 }
 
 #[test]

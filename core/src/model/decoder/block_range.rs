@@ -127,14 +127,13 @@ impl Decoder {
         Ok(x)
     }
 
-    /// Computes the logits of rows of the residual stream after the last block: `[rows, d_model]` to `[rows, vocab]`.
-    pub fn read_out(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
+    /// Computes what the unembedding reads of rows of the residual stream after the last block, `[rows, d_model]`.
+    pub fn read_by_unembedding(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         self.check_keeps_none(PARTS)?;
         let batch = Batch::new(vec![vec![0; x.dim(0)?.max(1)]])?;
         let mut hooks = NoHooks;
         let mut flow = Flow::of(&mut hooks, &batch, 0..batch.width(), task);
-        let x = self.last_normed(&mut flow, x.clone()).map_err(Stop::into_error)?;
-        self.unembedded(&x, task)
+        self.last_normed(&mut flow, x.clone()).map_err(Stop::into_error)
     }
 }
 
@@ -165,7 +164,8 @@ mod tests {
             let found = model.behind(&batch, first.clone(), 0..layers, &task).unwrap();
             for row in 0..2 {
                 assert!(far(of_row(&found, row), of_row(&last, row)) < 1e-4, "{:?}", model.config());
-                let logits = model.read_out(&of_row(&last, row), &task).unwrap();
+                let read = model.read_by_unembedding(&of_row(&last, row), &task).unwrap();
+                let logits = model.unembedded(&read, &task).unwrap();
                 assert!(far(&logits, of_row(&run.logits, row)) < 1e-4, "{:?}", model.config());
             }
             assert_eq!(far(model.behind(&batch, first.clone(), 1..1, &task).unwrap(), &first), 0.0);

@@ -133,7 +133,7 @@ impl Flow<'_> {
         match logits {
             Logits::All | Logits::Read => Ok(x.clone()),
             Logits::Last => self.last_column(x),
-            Logits::Points(points) => at_points(x, points),
+            Logits::Points(points) | Logits::Rows(points) => at_points(x, points),
             Logits::At(positions) => {
                 let at = At {
                     site: Site::new(SiteKind::Logits, 0),

@@ -36,7 +36,6 @@ use rules::NormOf;
 
 pub use block_range::BegunTexts;
 pub use components::TextColumns;
-pub(super) use flow::at_points;
 pub use past::Past;
 pub use rope::RotaryTable;
 pub use variants::Variants;
@@ -54,6 +53,8 @@ pub enum Logits<'a> {
     Points(&'a [(usize, usize)]),
     /// No logits: the pass ends with what the unembedding reads, `[batch, pos, d_model]`.
     Read,
+    /// No logits: the pass ends with what the unembedding reads at these rows and columns, `[points, d_model]`.
+    Rows(&'a [(usize, usize)]),
 }
 
 /// The arguments of a forward pass.
@@ -207,8 +208,8 @@ impl Decoder {
         }
         let x = self.last_normed(flow, x)?;
         let x = flow.see(SiteKind::FinalNorm, 0, x)?;
-        if wanted == Logits::Read {
-            return Ok(x);
+        if matches!(wanted, Logits::Read | Logits::Rows(_)) {
+            return Ok(flow.wanted(&x, wanted)?);
         }
         // A hook at the logits sees all of them, whatever the caller needs.
         if wanted != Logits::All && !flow.wants(SiteKind::Logits, 0) {

@@ -35,10 +35,6 @@ impl Hooks for Bend {
     fn on(&mut self, _: &At, x: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some((x.sin()? * 1.5)?))
     }
-
-    fn last(&self) -> Option<Site> {
-        None
-    }
 }
 
 fn loss(model: &Decoder, hooks: &mut dyn Hooks) -> Result<Tensor> {

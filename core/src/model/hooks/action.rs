@@ -11,7 +11,6 @@ use crate::tensor::Tensor;
 use crate::{bail, err};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct MeanOptions {
         /// Whether the mean is over texts, at each position, and not over all positions.
         by_position: bool = false;

@@ -11,7 +11,6 @@ use crate::tensor::Tensor;
 
 crate::options! {
     /// Options of the part of a site that a hook acts on.
-    #[derive(Debug, Clone)]
     pub struct HookOptions {
         /// A position or several; negative ones count from the end of each text.
         pos: Option<Vec<i64>> = None => usually("all");

@@ -73,7 +73,9 @@ pub trait Hooks {
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>>;
 
     /// Returns the last site that is needed: nothing after it is computed. None for the whole model.
-    fn last(&self) -> Option<Site>;
+    fn last(&self) -> Option<Site> {
+        None
+    }
 }
 
 /// No hooks: the pass runs to its end.

@@ -37,7 +37,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of a direct logit attribution: which logit is split, and how finely.
-    #[derive(Debug, Clone)]
     pub struct AttributionOptions {
         /// Another token, as its text or its id, or one for each text: the difference of the two logits is split.
         against: Vec<TokenName> = Vec::new() => usually("none");

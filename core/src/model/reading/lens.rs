@@ -24,7 +24,6 @@ const USUAL_GUESSES: usize = 5;
 
 crate::options! {
     /// Options of the logit lens.
-    #[derive(Debug, Clone)]
     pub struct LensOptions {
         /// Number of guesses at each position, the likeliest first.
         k: Option<usize> = None => usually("5");
@@ -173,13 +172,8 @@ pub(super) fn rows(
     last_normed(model, place, x, task)
 }
 
-/// Computes the logits of a part of the residual stream.
-pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
-    model.unembedded(&last_normed(model, place, x, task)?, task)
-}
-
 /// Normalises a part of the residual stream for the unembedding; the output of the last norm is not normed again.
-fn last_normed(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
+pub(super) fn last_normed(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     match place.site.kind {
         SiteKind::FinalNorm => Ok(x),
         kind => model.last_normed_from(kind, x, task),

@@ -19,7 +19,6 @@ use crate::tokenizer::tokens::{TokenName, token_id};
 
 crate::options! {
     /// Options of a page of lenses.
-    #[derive(Debug, Clone)]
     pub struct LensPageOptions {
         /// Number of guesses of each lens in each layer at each position, the likeliest first.
         k: usize = 5 => at_least(1.0);

@@ -13,7 +13,6 @@ use crate::tokenizer::tokens::TokenName;
 
 crate::options! {
     /// Options of a patchscope.
-    #[derive(Debug, Clone)]
     pub struct PatchscopeOptions {
         /// The position of each text that is read; negative ones count from the end.
         pos: i64 = -1;

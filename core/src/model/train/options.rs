@@ -11,7 +11,6 @@ use crate::training::{CheckpointOptions, Schedule, ScheduleShape};
 const USUAL_ROWS: usize = 32;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct TrainOptions {
         /// Number of updates.
         steps: usize = 1000 => at_least(1.0);

@@ -1,11 +1,9 @@
 //! Complete trainings of small models: they learn, they resume bit for bit, and nothing is lost.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::model::adapter::AdapterParts;
@@ -33,10 +31,6 @@ fn recipe(steps: u64) -> Recipe {
 fn counting(rows: usize) -> Tables {
     let rows: Vec<Vec<u32>> = (0..rows as u32).map(|row| (0..7).map(|i| (row * 5 + i) % 12).collect()).collect();
     Tables::new(Examples::next_tokens(&rows), 1)
-}
-
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
 }
 
 fn keep(files: &Files, every: u64) -> CheckpointFolder<'_> {
@@ -74,14 +68,14 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
     for dropout in [0.0, 0.2] {
         let whole = train(Recipe { dropout, ..recipe(11) }, None, &Task::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path());
+        let files = Files::unrecorded(folder.path()).unwrap();
         // The first 7 steps of the trapezoid are the same for each of these lengths.
         train(Recipe { dropout, ..recipe(7) }, Some(keep(&files, 100)), &Task::default()).map(|t| t.history).unwrap();
         let refused = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 100)), &Task::default());
         assert!(refused.err().unwrap().to_string().contains("learning rate"));
         // One that is interrupted before its learning rate decays resumes.
         let folder = tempfile::tempdir().unwrap();
-        let files = super::tests::files(folder.path());
+        let files = Files::unrecorded(folder.path()).unwrap();
         let task = Task::default();
         let stopped = stopped_after(5, Recipe { dropout, ..recipe(9) }, keep(&files, 100), &task);
         assert_eq!((stopped.ended, stopped.history.steps.len()), (TrainingEnd::Interrupted, 5));
@@ -114,7 +108,7 @@ fn sparse_weights_are_as_few_as_asked_for_and_the_model_still_learns() {
     assert!(trained.history.recent(5).unwrap().loss < first / 2.0, "{:?}", trained.history.recent(5));
     // Interrupted and resumed it is the same; with another number of steps, weights would have gone at other steps.
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     stopped_after(70, recipe(120), keep(&files, 100), &Task::default());
     let said = train(recipe(140), Some(keep(&files, 100)), &Task::default()).err().unwrap().to_string();
     assert!(said.contains("of 140 steps and not 120"), "{said}");
@@ -238,7 +232,7 @@ fn a_model_that_is_trained_on_stays_what_it_was() {
 #[test]
 fn a_training_that_falls_apart_keeps_its_last_good_state() {
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     let wild = Recipe { lr: 1e30, clip: None, ..recipe(50) };
     let error = train(wild.clone(), Some(keep(&files, 100)), &Task::default()).err().unwrap();
     assert!(error.message.contains("at step"), "{error}");
@@ -250,7 +244,7 @@ fn a_training_that_falls_apart_keeps_its_last_good_state() {
 #[test]
 fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     let task = Task::default();
     let first = train(recipe(4), Some(keep(&files, 100)), &task).unwrap();
     // The same training is already complete.
@@ -268,7 +262,7 @@ fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
 #[test]
 fn a_checkpoint_that_claims_endless_steps_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     train(recipe(4), Some(keep(&files, 100)), &Task::default()).unwrap();
     let place = folder.path().join("run").join(checkpoint::FORMAT.file);
     let bytes = std::fs::read(&place).unwrap();
@@ -342,7 +336,7 @@ fn the_training_of_an_adapter_is_resumed_bit_for_bit_on_its_own_base() {
     let lora = LoraOptions { rank: 2, modules: Some(vec!["attn.q".into(), "up".into()]), ..LoraOptions::default() };
     let whole = adapted(&base, with_lora(9, lora.clone()), None, &Task::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     let task = Task::default();
     let recipe = with_lora(9, lora.clone());
     let parts = begun(&base, &recipe).unwrap();

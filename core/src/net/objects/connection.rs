@@ -8,10 +8,8 @@ use object_store::client::{
 use reqwest::{Client, Url, redirect};
 
 use super::super::{SILENCE, client, is_here, judge};
-use crate::base::access::Access;
 use crate::base::memory::human;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 
 /// Number of characters of a server's message that errors show.
 const SHOWN: usize = 400;

@@ -6,8 +6,6 @@ mod provider;
 mod upload;
 
 use std::ffi::OsString;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
@@ -18,9 +16,8 @@ use object_store::{
 use tokio::runtime::Runtime;
 
 use super::patiently;
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task, locked};
-use crate::err;
+use crate::base::locked;
+use crate::common::*;
 use connection::Connection;
 use upload::Upload;
 

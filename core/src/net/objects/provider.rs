@@ -2,7 +2,6 @@
 //! programs read it.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -11,8 +10,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::connection::{self, Connection};
-use crate::base::{Error, Result};
-use crate::err;
+use crate::common::*;
 
 /// Hint about where a storage finds its credentials.
 pub const VARIABLES: &str = "credentials come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3, \

@@ -1,10 +1,8 @@
 //! Questions and answers as the protocol of chat completions writes them.
 
-use serde_json::{Value, json};
-
 use super::EndpointOptions;
-use crate::base::{Result, json as reading};
-use crate::err;
+use crate::base::json as reading;
+use crate::common::*;
 use crate::questions::{Question, Reply, TokenChances};
 
 /// The likeliest tokens that are asked for at each place: the eleven values of a simulation, and some more.

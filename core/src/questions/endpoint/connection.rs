@@ -1,16 +1,12 @@
 //! Asking an endpoint: many questions at once, again where it is busy, within a budget, and none of them twice.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
-use std::time::Duration;
 
 use super::exchanges::ExchangeCache;
 use super::{Endpoint, chat};
-use crate::base::access::Access;
-use crate::base::{Error, Kind, Result, Task, locked};
-use crate::err;
+use crate::base::locked;
+use crate::common::*;
 use crate::net::{Answer, Server, pause, wait_for};
 use crate::questions::{Answers, Question, Reply};
 

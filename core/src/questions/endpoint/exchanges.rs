@@ -1,15 +1,12 @@
 //! Exchanges on disk: every answer under a hash of its question, so that it is paid for once and a run repeats offline.
 
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::base::access::Access;
 use crate::base::cache::CacheFolder;
 use crate::base::files::hex;
-use crate::base::{Result, json as reading};
-use crate::err;
+use crate::base::json as reading;
+use crate::common::*;
 
 /// Returns the folder of exchanges in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {

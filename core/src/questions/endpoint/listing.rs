@@ -1,18 +1,14 @@
 //! Kept exchanges, as the command line lists and clears them.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde_json::Value;
 use walkdir::WalkDir;
 
 use super::exchanges::Exchange;
 pub use super::exchanges::folder;
 use crate::base::cache::{CachedFolder, ClearedFolders, DescribedFolder, days_between, is_key};
-use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, json};
+use crate::common::*;
 
 /// The description of the exchanges with one model.
 pub const COLUMNS: [&str; 3] = ["model", "address", "answers"];

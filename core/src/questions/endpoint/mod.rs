@@ -9,8 +9,7 @@ mod tests;
 
 use url::Url;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::net::{is_here, named};
 
 pub use connection::EndpointConnection;
@@ -20,7 +19,6 @@ const KEY: &str = "MICROTOME_ENDPOINT_KEY";
 
 crate::options! {
     /// A language model behind an address.
-    #[derive(Debug, Clone)]
     pub struct EndpointOptions {
         /// The name by which the server knows the model.
         model: String = "default".into();

@@ -1,15 +1,13 @@
 //! Endpoints on loopback: slow, busy, refusing, lying, and gone half-way.
 
 use std::io::{BufReader, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kit::http::{Request, answer, serve};
 
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::{Error, Kind, Result, Task};
+use crate::base::access::Rules;
 use crate::questions::{Answers, Question, Reply};
 
 /// The server's answer to a request.

@@ -1,9 +1,8 @@
 //! The values of the metadata of a GGUF file.
 
 use crate::base::budget::Budget;
-use crate::base::{Error, Result};
+use crate::common::*;
 use crate::tensor::files::reader::ByteReader;
-use crate::{bail, err};
 
 /// Maximum nesting of arrays; real files have one level.
 const DEEPEST: usize = 4;

@@ -10,18 +10,14 @@ pub mod pickle;
 pub mod reader;
 pub mod safetensors;
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 
 use super::element::{self, dispatch};
 use crate::base::disk::Mapping;
-use crate::base::files::Files;
-use crate::base::{Result, Task, names};
+use crate::common::*;
 use crate::options::{Plain, Setting};
-use crate::{bail, err};
 
 /// Strings by name.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +41,6 @@ impl Setting for Metadata {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SaveOptions {
         /// Strings by name that a safetensors file stores beside its tensors.
         metadata: Metadata = Metadata::default();

@@ -6,8 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::super::element;
 use super::{countable, put, write_elements};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 

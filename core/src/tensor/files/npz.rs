@@ -1,6 +1,5 @@
 //! numpy's npz format: a zip archive of npy files.
 
-use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 
 use candle_core::Tensor;
@@ -9,8 +8,7 @@ use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::{npy, write_elements};
 use crate::base::budget::Budget;
-use crate::base::{Error, Kind, Result, memory};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Maximum length of a header; numpy writes some hundred bytes.
 const LONGEST_HEADER: u64 = 1 << 20;

@@ -1,7 +1,6 @@
 //! Reader of little-endian numbers from bytes, never beyond their end.
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// Bytes that are read from front to back.
 #[derive(Clone)]

@@ -1,19 +1,15 @@
 //! The safetensors format: a JSON header with the offsets of all tensors, then their bytes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
-use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 
 use super::super::dtype as dtypes;
 use super::super::element::{self, dispatch};
 use super::{NamedTensors, countable, put, write_elements};
-use crate::base::{Result, json, memory, names};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The key of the metadata in a header.
 const METADATA: &str = "__metadata__";

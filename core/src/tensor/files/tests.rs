@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::access::{Access, Rules};
 use crate::base::{Error, Kind};
 use crate::tensor::{DType, create, dtype};
 
@@ -68,7 +67,7 @@ fn loaded(files: &Files, path: &std::path::Path) -> BTreeMap<String, Tensor> {
 
 fn folder() -> (tempfile::TempDir, Files) {
     let folder = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(&folder.path().join("out"), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&folder.path().join("out")).unwrap();
     (folder, files)
 }
 

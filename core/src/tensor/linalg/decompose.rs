@@ -5,8 +5,7 @@ use faer::linalg::solvers::Llt;
 use faer::{Mat, MatRef, Side};
 
 use super::{SvdMatrices, eigen, gradient, matrix, over_batch, precision, shaped, singular, square, tensor};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// A singular value decomposition, a = U diag(s) Vt.
 #[derive(Debug, Clone)]

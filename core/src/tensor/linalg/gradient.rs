@@ -10,8 +10,7 @@ use faer::linalg::solvers::{PartialPivLu, Solve};
 use faer::{Mat, MatRef};
 
 use super::{SvdMatrices, columns, matrix, shaped, singular, tensor};
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::tensor::backward::{like, with_gradient};
 
 type M = Mat<f64>;

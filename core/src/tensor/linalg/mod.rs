@@ -16,8 +16,7 @@ use faer::{Mat, MatRef, Side};
 
 use super::index::{self, AxisIndex};
 use super::{backward, dtype, element, shape};
-use crate::base::Result;
-use crate::{bail, err};
+use crate::common::*;
 
 /// Returns the results of `one` for each matrix of a batch, with the axes of the batch in front.
 fn over_batch<const N: usize>(a: &Tensor, one: impl Fn(&Tensor) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {

@@ -5,14 +5,12 @@ use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
 use super::{SvdMatrices, columns, gradient, joined, matrix, over_batch, precision, shaped, singular, square, tensor};
-use crate::base::Result;
+use crate::common::*;
 use crate::tensor::index::{self, AxisIndex};
 use crate::tensor::matmul::matmul;
 use crate::tensor::{DType, backward, element};
-use crate::{bail, err};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct RcondOptions {
         /// Singular values up to this part of the largest count as 0.
         rcond: Option<f64> = None => usually("the larger side times the rounding error of the dtype").at_least(0.0);

@@ -5,8 +5,7 @@
 
 use super::super::alphabet;
 use super::TokenizerOptions;
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 
 /// Letters for private use, which no byte is written as.
 const LETTERS: std::ops::RangeInclusive<u32> = 0xE000..=0xF8FF;

@@ -12,8 +12,7 @@ pub(crate) use pre_tokenizer::is_ours;
 
 use super::Tokenizer;
 use crate::base::task::Bar;
-use crate::base::{Error, Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::options::OptionGroup;
 
 crate::choices! {
@@ -28,7 +27,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct TokenizerOptions {
         /// The kind of tokens.
         kind: TokenizerKind = TokenizerKind::Bpe;

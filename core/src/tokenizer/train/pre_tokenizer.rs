@@ -9,8 +9,7 @@ use tokenizers::{
 
 use super::super::failed;
 use super::TokenizerOptions;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 /// Largest number of digits in a token; groups of more would fill most of a vocabulary.
 pub const MOST_DIGITS: usize = 3;

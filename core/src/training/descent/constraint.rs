@@ -1,10 +1,9 @@
 //! Constraints of a parameter after each step of a descent: rows of length 1, orthonormal columns, or bounds.
 
 use super::options::DescentOptions;
-use crate::base::Result;
+use crate::common::*;
 use crate::tensor::reduce::{Reduction, reduce};
 use crate::tensor::{DType, Number, Operand, Tensor, arithmetic, compare, dtype, floats, linalg, matmul, shape};
-use crate::{bail, err};
 
 /// A constraint of a parameter after each step.
 pub struct Constraint<'a> {

@@ -7,7 +7,6 @@ use crate::training::schedule::ScheduleShape;
 
 crate::options! {
     /// Options of all descents.
-    #[derive(Debug, Clone)]
     pub struct DescentOptions {
         /// Peak learning rate.
         lr: f64 = 1e-3 => above(0.0);
@@ -28,10 +27,7 @@ crate::options! {
         /// Bounds of the numbers, [low, high], or a map from names of parameters to bounds.
         range: ParameterRanges = ParameterRanges::default() => usually("none");
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct AdamWOptions {
         /// Decay rates of the gradient's moments.
         betas: [f64; 2] = [0.9, 0.999] => at_least(0.0).at_most(1.0);
@@ -41,10 +37,7 @@ crate::options! {
         weight_decay: f64 = 0.01 => at_least(0.0);
         with descent: DescentOptions;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct AdamOptions {
         /// Decay rates of the gradient's moments.
         betas: [f64; 2] = [0.9, 0.999] => at_least(0.0).at_most(1.0);
@@ -54,10 +47,7 @@ crate::options! {
         weight_decay: f64 = 0.0 => at_least(0.0);
         with descent: DescentOptions;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SgdOptions {
         /// Share of the previous step's change that is kept.
         momentum: f64 = 0.0 => at_least(0.0).at_most(1.0);

@@ -1,12 +1,9 @@
 //! A file that grows at its end while other programs read it.
 
 use std::mem;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::base::Result;
 use crate::base::clock::Instant;
-use crate::base::files::Files;
+use crate::common::*;
 
 /// Time after which what was appended is written.
 const OFTEN: Duration = Duration::from_secs(1);

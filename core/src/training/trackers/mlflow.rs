@@ -3,18 +3,10 @@
 //!
 //! Experiments and runs have ids that follow from their names, so that the same run has the same folder.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
 use super::growing_file::GrowingFile;
 use super::place::{Place, Turn, digits, now, shown};
-use crate::base::Result;
-use crate::base::files::Files;
 use crate::base::tracking::{RunEnd, TrackedRun, TrackedTraining, Tracker};
+use crate::common::*;
 
 /// MLflow's `RunStatus`.
 #[derive(Debug, Clone, Copy)]
@@ -214,7 +206,7 @@ fn key(name: &str) -> String {
 mod tests {
     use super::super::place::TrackedScript;
     use super::*;
-    use crate::base::access::{Access, Rules};
+    use crate::base::access::Rules;
 
     #[test]
     fn names_and_ids_are_those_that_mlflow_takes() {

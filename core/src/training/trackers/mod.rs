@@ -14,12 +14,8 @@ mod protobuf;
 mod tensorboard;
 mod wandb;
 
-use std::path::Path;
-use std::sync::Arc;
-
-use crate::base::Result;
-use crate::base::access::Access;
 use crate::base::tracking::Tracker;
+use crate::common::*;
 use mlflow::Mlflow;
 use place::Place;
 use tensorboard::TensorBoard;

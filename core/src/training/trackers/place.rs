@@ -1,19 +1,15 @@
 //! The folder of a tracker, and the names by which it groups trainings.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::base::access::Access;
 use crate::base::clock::{SystemTime, UNIX_EPOCH};
-use crate::base::files::{Files, hex};
-use crate::base::{Result, locked};
+use crate::base::files::hex;
+use crate::base::locked;
+use crate::common::*;
 
 /// Characters of a name that is made of many words, without the digits behind them.
 const LONGEST: usize = 60;

@@ -2,14 +2,12 @@
 //! an `Event` with numbers (`Summary`) by their names. Its HParams plugin compares trainings by their settings, which
 //! it has of its own messages (`plugin_data.proto`, whose field numbers stand below).
 
-use serde_json::Value;
-
 use super::checksum::CASTAGNOLI;
 use super::growing_file::GrowingFile;
 use super::place::{Place, Turn, named, now, shown};
 use super::protobuf::Message;
-use crate::base::Result;
 use crate::base::tracking::{RunEnd, TrackedRun, TrackedTraining, Tracker};
+use crate::common::*;
 
 /// The format of the events, which the first of them states.
 const VERSION: &str = "brain.Event:2";
@@ -159,13 +157,11 @@ fn masked(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde_json::json;
 
     use super::super::place::TrackedScript;
     use super::*;
-    use crate::base::access::{Access, Rules};
+    use crate::base::access::Rules;
 
     #[test]
     fn an_event_has_the_bytes_that_protocol_buffers_give_it() {

@@ -2,18 +2,12 @@
 //! is a log as LevelDB has it, of `Record`s of W&B's protocol buffers (`wandb_internal.proto`, whose field numbers stand
 //! below).
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use serde_json::{Map, json};
-
 use super::checksum::IEEE;
 use super::growing_file::GrowingFile;
 use super::place::{Place, Turn, digits, now, plain, stamp};
 use super::protobuf::Message;
-use crate::base::Result;
-use crate::base::files::Files;
 use crate::base::tracking::{RunEnd, TrackedRun, TrackedTraining, Tracker};
+use crate::common::*;
 
 /// The beginning of a file: the name of the format, a number, and the version.
 const HEADER: &[u8] = b":W&B\xe1\xbe\0";
@@ -180,11 +174,9 @@ fn chunks(mut record: &[u8], offset: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::place::TrackedScript;
     use super::*;
-    use crate::base::access::{Access, Rules};
+    use crate::base::access::Rules;
 
     /// Reads the records of a file, and the kinds of their chunks.
     fn records(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -101,7 +101,7 @@ fn each<const NUMBERS: usize, const BYTES: usize>(
 
 /// Returns the half-precision number at this place.
 #[inline(always)]
-fn half(block: &[u8], at: usize) -> f32 {
+pub(in crate::linear) fn half(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
@@ -126,7 +126,7 @@ fn q4_1(block: &[u8; 20], numbers: &mut [f32; 32]) {
 
 /// Returns the fifth bits of the two numbers in a byte: those of the first 16 numbers, and then of the others.
 #[inline(always)]
-fn fifth(bits: u32, at: usize) -> (u8, u8) {
+pub(in crate::linear) fn fifth(bits: u32, at: usize) -> (u8, u8) {
     ((((bits >> at) << 4) & 16) as u8, ((bits >> (at + 12)) & 16) as u8)
 }
 
@@ -163,7 +163,7 @@ fn q8_0(block: &[u8; 34], numbers: &mut [f32; 32]) {
 
 /// Returns the scale and the least number of a group of 32: six bits each in twelve bytes, times those of the block.
 #[inline(always)]
-fn of_group(group: usize, bytes: &[u8], of_block: [f32; 2]) -> [f32; 2] {
+pub(in crate::linear) fn of_group(group: usize, bytes: &[u8], of_block: [f32; 2]) -> [f32; 2] {
     let (scale, least) = if group < 4 {
         (bytes[group] & 63, bytes[group + 4] & 63)
     } else {

@@ -3,11 +3,11 @@
 //! The integers become f32 a strip at a time, in the cache, by the same arithmetic as on loading, so that a product has the
 //! numbers that it would have with the whole matrix in f32, in a fraction of its memory.
 
-mod blocks;
+pub(super) mod blocks;
 mod map;
 mod pack;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-mod wide;
+pub(super) mod wide;
 
 use std::fmt;
 use std::ops::Range;
@@ -33,8 +33,26 @@ pub struct PackedMatrix {
     place: Range<usize>,
     /// A power of two that all numbers of the matrix are multiplied with; 1 for a matrix of a file.
     factor: f32,
-    /// Whether its numbers are rounded to bf16, as products then do with what they read.
-    rounds: bool,
+    /// To what products round what they read, if they do.
+    rounding: Option<Rounding>,
+}
+
+/// To what products with a matrix round the rows that they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To bf16, as the matrix then is, too.
+    Bf16,
+    /// To int8, in steps of a block; the matrix stays as it is.
+    Int8,
+}
+
+impl Rounding {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
 impl PackedMatrix {
@@ -49,17 +67,28 @@ impl PackedMatrix {
         let bytes = rows.checked_mul(packing.row(inner)?)?;
         let end = begin.checked_add(bytes)?;
         let fits = inner > 0 && end <= (*all).as_ref().len();
-        fits.then_some(Self { packing, inner, all, place: begin..end, factor: 1.0, rounds: false })
+        fits.then_some(Self { packing, inner, all, place: begin..end, factor: 1.0, rounding: None })
     }
 
     /// Returns the matrix rounded to bf16. Products with it round what they read, too, and add in f32.
     pub fn rounded(self) -> Self {
-        Self { rounds: true, ..self }
+        Self { rounding: Some(Rounding::Bf16), ..self }
     }
 
-    /// Returns whether products round what they read to bf16, as the matrix is.
-    pub fn rounds(&self) -> bool {
-        self.rounds
+    /// Returns the same matrix, with which products round what they read to int8 and multiply integers; None for bf16, whose
+    /// numbers share no scale.
+    pub fn by_int8(self) -> Option<Self> {
+        (self.packing != Packing::Bf16).then_some(Self { rounding: Some(Rounding::Int8), ..self })
+    }
+
+    /// Returns to what products round what they read, if they do.
+    pub fn rounding(&self) -> Option<Rounding> {
+        self.rounding
+    }
+
+    /// Returns the power of two that all numbers of the blocks are multiplied with.
+    pub(crate) fn factor(&self) -> f32 {
+        self.factor
     }
 
     pub fn packing(&self) -> Packing {
@@ -114,12 +143,8 @@ impl PackedMatrix {
 
     /// Writes the numbers of whole rows from the row `first` on.
     pub(crate) fn decode(&self, arch: Arch, first: usize, numbers: &mut [f32]) {
-        let begin = self.place.start + first * self.row();
-        let bytes = numbers.len() / self.inner * self.row();
-        let all = (*self.all).as_ref();
-        // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
         let packing = self.packing;
-        let blocks = &all[begin..begin + bytes];
+        let blocks = self.blocks(first..first + numbers.len() / self.inner);
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         let is_done = matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers);
         #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
@@ -140,9 +165,7 @@ impl PackedMatrix {
     pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         if let (Arch::V4(simd), true) = (arch, self.is_as_stored()) {
-            let begin = self.place.start;
-            let row = self.row();
-            let blocks = &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row];
+            let blocks = self.blocks(rows);
             return wide::dot(simd, self.packing, blocks, x, |row, sum| put(row, sum * self.factor));
         }
         let _ = (arch, rows, x, &mut put);
@@ -151,20 +174,26 @@ impl PackedMatrix {
 
     /// Returns whether the blocks say the matrix's numbers without another step.
     fn is_as_stored(&self) -> bool {
-        !self.rounds || self.packing == Packing::Bf16
+        self.rounding != Some(Rounding::Bf16) || self.packing == Packing::Bf16
     }
 
     /// Copies some rows, two numbers of bf16 in each place; false if they are stored otherwise.
     pub(crate) fn copy_pairs(&self, rows: Range<usize>, pairs: &mut [u32]) -> bool {
         let is_so = self.packing == Packing::Bf16 && self.inner.is_multiple_of(2);
         if is_so {
-            let begin = self.place.start;
-            let bytes = &(*self.all).as_ref()[begin + rows.start * self.row()..begin + rows.end * self.row()];
-            for (place, pair) in pairs.iter_mut().zip(bytes.as_chunks().0) {
+            for (place, pair) in pairs.iter_mut().zip(self.blocks(rows).as_chunks().0) {
                 *place = u32::from_le_bytes(*pair);
             }
         }
         is_so
+    }
+
+    /// Returns the blocks of some rows.
+    pub(crate) fn blocks(&self, rows: Range<usize>) -> &[u8] {
+        let begin = self.place.start;
+        let row = self.row();
+        // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
+        &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row]
     }
 
     /// Returns the bytes of a row.
@@ -181,4 +210,4 @@ impl fmt::Debug for PackedMatrix {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

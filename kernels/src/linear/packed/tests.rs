@@ -26,7 +26,7 @@ fn ggml(packing: Packing) -> GgmlDType {
 }
 
 /// Returns a matrix of random bytes with scales between 1/64 and 1/32.
-fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> PackedMatrix {
+pub(in crate::linear) fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> PackedMatrix {
     let (_, block) = packing.block();
     let length = rows * packing.row(inner).unwrap();
     let mut bytes: Vec<u8> = list(&numbers(&[length], 128.0, seed)).iter().map(|x| (x + 128.0) as u8).collect();

@@ -139,7 +139,7 @@ fn integers() -> __m512 {
 
 /// Returns the half-precision number at this place.
 #[target_feature(enable = "f16c")]
-fn half(block: &[u8], at: usize) -> f32 {
+pub(in crate::linear) fn half(block: &[u8], at: usize) -> f32 {
     let bits = u16::from_le_bytes([block[at], block[at + 1]]);
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
 }
@@ -232,6 +232,15 @@ fn q8_0(block: &[u8; 34]) -> [__m512; 2] {
 /// need.
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
 fn of_groups(block: &[u8]) -> [f32; 16] {
+    let mut list = [0.0; 16];
+    // SAFETY: room for 16 numbers.
+    unsafe { _mm512_storeu_ps(list.as_mut_ptr(), groups(block)) };
+    list
+}
+
+/// Returns the numbers of [`of_groups`] in a register.
+#[target_feature(enable = "avx512f,avx512vl,f16c")]
+pub(in crate::linear) fn groups(block: &[u8]) -> __m512 {
     let bytes: &[u8; 20] = &block.as_chunks().0[0];
     // SAFETY: 16 bytes from the fourth on, and 8 from the first on.
     let (words, of_block) = unsafe {
@@ -246,11 +255,7 @@ fn of_groups(block: &[u8]) -> [f32; 16] {
     let upper = _mm_and_si128(upper, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030));
     let own = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(lower, upper)));
     let which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-    let found = _mm512_mul_ps(own, _mm512_permutexvar_ps(which, _mm512_castps128_ps512(of_block)));
-    let mut list = [0.0; 16];
-    // SAFETY: room for 16 numbers.
-    unsafe { _mm512_storeu_ps(list.as_mut_ptr(), found) };
-    list
+    _mm512_mul_ps(own, _mm512_permutexvar_ps(which, _mm512_castps128_ps512(of_block)))
 }
 
 /// Returns a group's numbers for the integers from `from` on. A scale has at most 17 bits, 11 of its block's and 6 of
@@ -282,7 +287,7 @@ fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
 
 /// Loads 32 bytes from a place of a block on.
 #[target_feature(enable = "avx512f")]
-fn load(block: &[u8], at: usize) -> __m256i {
+pub(in crate::linear) fn load(block: &[u8], at: usize) -> __m256i {
     let bytes: &[u8; 32] = &block[at..].as_chunks().0[0];
     // SAFETY: 32 bytes, which may have any address.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }

@@ -11,19 +11,20 @@ mod wide;
 
 use pulp::Arch;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
-use rayon::prelude::*;
 
 use super::matrix::Matrix;
 use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
 use super::turned;
 use crate::base::instructions::arch;
-use crate::base::parallel;
+use crate::base::{parallel, thread_pool};
 use crate::numbers::Fresh;
 
 /// Rows of x, and columns of the result, whose sums are in registers together. (Measured on Zen 5 with 640 and 2048 numbers a
 /// row: 14 rows, or 48 columns, are as fast.)
 const ROWS: usize = 8;
 const COLUMNS: usize = 32;
+/// Rows of x that lie together: as many as are turned at once. The height of a tile is a multiple of it.
+const GROUP: usize = 16;
 
 /// The sums of some rows and columns.
 type Sums = [[f32; COLUMNS]; ROWS];
@@ -33,24 +34,22 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     let ProductSizes { rows, inner, out } = sizes;
     let arch = arch();
     let pairs = inner.div_ceil(2);
-    let x = blocks(arch, x, inner);
+    let x = groups(arch, x, inner);
     let columns = tile_columns(out).next_multiple_of(COLUMNS);
     let height = tile_rows(rows, out.div_ceil(columns));
     let down = rows.div_ceil(height);
     let place = result.pointer();
     let tiles = out.div_ceil(columns) * down;
-    (0..tiles).into_par_iter().for_each_init(Buffers::default, |buffers, index| {
+    thread_pool::each(tiles, &|index, buffers: &mut Buffers| {
         let row = index % down * height;
         let column = index / down * columns;
         let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
         for first in (column..column + tile.columns).step_by(COLUMNS) {
             let count = COLUMNS.min(column + tile.columns - first);
             buffers.read(arch, weight, first, count, inner);
-            for (block, x) in x[row * pairs..].chunks(pairs * ROWS).enumerate() {
-                let begin = block * ROWS;
-                if begin >= tile.rows {
-                    break;
-                }
+            for begin in (0..tile.rows).step_by(ROWS) {
+                let group = (row + begin) / GROUP * GROUP;
+                let x = &x[group * pairs + begin % GROUP..(group + GROUP) * pairs];
                 let sums = sums(arch, x, &buffers.turned);
                 for (at, sums) in sums.iter().take(tile.rows - begin).enumerate() {
                     let target = place.at((row + begin + at) * out + first);
@@ -63,23 +62,33 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     });
 }
 
-/// Rounds the rows of x and stores them as the sums read them: some rows together, one pair of each after the other.
-fn blocks(arch: Arch, x: &[f32], inner: usize) -> Vec<u32> {
+/// Rounds the rows of x and stores them as the sums read them: the rows of a group together, one pair of each after the
+/// other.
+fn groups(arch: Arch, x: &[f32], inner: usize) -> Vec<u32> {
     let pairs = inner.div_ceil(2);
-    let mut result = vec![0; x.len().div_ceil(inner).div_ceil(ROWS) * ROWS * pairs];
-    parallel::fill(&mut result, pairs * ROWS, &|first, blocks| {
-        let mut row = vec![0; pairs];
-        let x = &x[first / pairs * inner..];
-        for (block, x) in blocks.chunks_exact_mut(pairs * ROWS).zip(x.chunks(ROWS * inner)) {
-            for (at, x) in x.chunks_exact(inner).enumerate() {
-                paired(arch, x, &mut row);
-                for (place, pair) in block[at..].iter_mut().step_by(ROWS).zip(&row) {
-                    *place = *pair;
-                }
-            }
+    let mut result = vec![0; x.len().div_ceil(inner).div_ceil(GROUP) * GROUP * pairs];
+    parallel::fill(&mut result, pairs * GROUP, &|first, group| {
+        let mut rows = vec![0; GROUP * pairs];
+        for (row, place) in x[first / pairs * inner..].chunks_exact(inner).zip(rows.chunks_exact_mut(pairs)) {
+            paired(arch, row, place);
         }
+        turn(arch, &rows, pairs, group);
     });
     result
+}
+
+/// Writes rows of pairs as columns.
+fn turn(arch: Arch, rows: &[u32], pairs: usize, columns: &mut [u32]) {
+    if turned::is_fast(arch) {
+        // A pair has the size of a number, and is moved as one.
+        return turned::turn(cast_slice(rows), pairs, cast_slice_mut(columns));
+    }
+    let count = rows.len() / pairs;
+    for (at, row) in rows.chunks_exact(pairs).enumerate() {
+        for (place, pair) in columns[at..].iter_mut().step_by(count).zip(row) {
+            *place = *pair;
+        }
+    }
 }
 
 /// Some rows of a matrix on their way to the sums.
@@ -105,15 +114,7 @@ impl Buffers {
             }
         }
         self.turned.resize(COLUMNS * pairs, 0);
-        if turned::is_fast(arch) {
-            // A pair has the size of a number, and is moved as one.
-            return turned::turn(cast_slice(&self.pairs), pairs, cast_slice_mut(&mut self.turned));
-        }
-        for (at, row) in self.pairs.chunks_exact(pairs).enumerate() {
-            for (place, pair) in self.turned[at..].iter_mut().step_by(COLUMNS).zip(row) {
-                *place = *pair;
-            }
-        }
+        turn(arch, &self.pairs, pairs, &mut self.turned);
     }
 }
 
@@ -128,7 +129,13 @@ fn paired(arch: Arch, row: &[f32], pairs: &mut [u32]) {
     plain::paired(row, pairs);
 }
 
-/// Computes the sums of a block of rows with some columns.
+/// Returns the pairs of the first rows of a group, or of a part of it, one column after the other.
+#[inline(always)]
+fn rows(group: &[u32]) -> impl Iterator<Item = &[u32; ROWS]> {
+    group.chunks(GROUP).filter_map(|pairs| pairs.first_chunk())
+}
+
+/// Computes the sums of the first rows of a group, or of a part of it, with some columns.
 fn sums(arch: Arch, x: &[u32], columns: &[u32]) -> Sums {
     #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     if wide::is_fast(arch) {

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{COLUMNS, ROWS, Sums};
+use super::{COLUMNS, ROWS, Sums, rows};
 use crate::linear::bf16;
 
 /// The half of a pair that has its second number.
@@ -34,7 +34,7 @@ impl WithSimd for Products<'_> {
         let mask = simd.splat_u32s(SECOND);
         for begin in (0..COLUMNS).step_by(S::F32_LANES) {
             let mut sums = [simd.splat_f32s(0.0); ROWS];
-            for (x, columns) in self.x.as_chunks::<ROWS>().0.iter().zip(self.columns.as_chunks::<COLUMNS>().0) {
+            for (x, columns) in rows(self.x).zip(self.columns.as_chunks::<COLUMNS>().0) {
                 let pairs = S::as_simd_u32s(&columns[begin..begin + S::F32_LANES]).0[0];
                 let first = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs, shift));
                 let second = simd.transmute_f32s_u32s(simd.and_u32s(pairs, mask));

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use pulp::Arch;
 
-use super::{COLUMNS, ROWS, Sums, plain};
+use super::{COLUMNS, ROWS, Sums, plain, rows};
 
 /// Numbers in a register of f32.
 const LANES: usize = 16;
@@ -44,7 +44,7 @@ pub(super) fn paired(row: &[f32], pairs: &mut [u32]) {
 pub(super) fn sums(x: &[u32], columns: &[u32]) -> Sums {
     const REGISTERS: usize = COLUMNS / LANES;
     let mut sums = [[_mm512_setzero_ps(); REGISTERS]; ROWS];
-    for (x, columns) in x.as_chunks::<ROWS>().0.iter().zip(columns.as_chunks::<COLUMNS>().0) {
+    for (x, columns) in rows(x).zip(columns.as_chunks::<COLUMNS>().0) {
         let columns = columns.as_chunks::<LANES>().0;
         // SAFETY: both have 16 pairs, in whichever form.
         let columns: [__m512bh; REGISTERS] =

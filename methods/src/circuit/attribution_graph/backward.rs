@@ -1,7 +1,5 @@
 //! Gradients of many targets on their way back through the frozen model.
 
-use std::ops::Range;
-
 use super::frozen::{FrozenBlock, FrozenHeads, FrozenLorsa, FrozenModel};
 use crate::common::*;
 

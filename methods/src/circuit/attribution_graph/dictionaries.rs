@@ -1,14 +1,10 @@
 //! The dictionaries that stand for parts of a model in an attribution graph: transcoders for its MLPs, and, where a
 //! graph is without the model's attention, Lorsas.
 
-use std::collections::BTreeMap;
-
 use super::mixing::{Patterns, QUERIES};
 use super::steps::GraphSteps;
-use crate::common::*;
-use crate::model::config::Config;
 use crate::sae::Transcoders;
-use crate::sae::lorsa::Lorsa;
+use crate::sae::prelude::*;
 use crate::sae::text_rows::dictionary::TextDictionary;
 
 /// The dictionaries of an attribution graph.

@@ -5,16 +5,12 @@
 //! Where Lorsas stand for attention, no gradient passes it: what a head of a Lorsa mixes is a target, with the Lorsa's
 //! own patterns held.
 
-use std::sync::Arc;
-
 use super::dictionaries::GraphDictionaries;
 use super::mixing::{Mixing, Patterns, RecomputedMixing};
 use super::mlps::MlpPaths;
-use crate::common::*;
-use crate::model::cache::Cache;
 use crate::model::config::NormKind;
 use crate::model::weights::{Linear, Norm};
-use crate::sae::lorsa::Lorsa;
+use crate::sae::prelude::*;
 use crate::sae::transcoders::{Reads, Transcoders, Writes};
 
 /// A norm with the scales of one run, as the linear map x -> weight * centred(x) / scale.

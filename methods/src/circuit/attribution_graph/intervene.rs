@@ -10,8 +10,6 @@ use super::layer_writes::{ActiveFeature, reading};
 use super::mixing::Patterns;
 use super::steps::LayerPart;
 use crate::common::*;
-use crate::model::cache::Cache;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
 use crate::sae::lorsa::{Attended, Lorsa};
 use crate::sae::transcoders::{Reads, Writes};
@@ -30,7 +28,6 @@ crate::choices! {
 
 crate::options! {
     /// Changes of features, and what stays frozen.
-    #[derive(Debug, Clone)]
     pub struct InterveneOptions {
         /// The value that each feature is set to.
         value: Option<f64> = None => usually("0, or what `factor` says");
@@ -379,9 +376,5 @@ impl Hooks for InterventionHooks<'_> {
             }
             _ => Ok(Some(recorded(self.cache, at.site)?.unsqueeze(0)?.to_dtype(x.dtype())?)),
         }
-    }
-
-    fn last(&self) -> Option<Site> {
-        None
     }
 }

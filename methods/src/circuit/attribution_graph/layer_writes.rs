@@ -3,15 +3,10 @@
 //! A head of a Lorsa is a feature of it, like that of a transcoder: its code is its activation, and it writes along its
 //! direction.
 
-use std::ops::Range;
-
 use super::frozen::{FrozenNorm, recorded};
 use super::steps::LayerPart;
-use crate::common::*;
-use crate::model::cache::Cache;
-use crate::model::config::Config;
 use crate::model::hooks::checks::first_nan;
-use crate::sae::lorsa::Lorsa;
+use crate::sae::prelude::*;
 use crate::sae::transcoders::{DecoderRows, Reads, TranscoderLayer, Writes};
 
 /// Number of positions whose pre-activations are in memory together.

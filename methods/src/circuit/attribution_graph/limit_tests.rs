@@ -1,18 +1,13 @@
 //! Tests of graphs at their limits: with what is missing, not a number, of another model, too large, or interrupted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::intervene::{FeatureChange, Freeze, intervene};
 use super::sum_tests::{made, plain, random};
 use super::tests::fixture;
 use super::*;
-use crate::base::task::{Bar, Progress};
 use crate::fixtures::{config, configs, decoder};
-use crate::model::config::Config;
 use crate::sae::Transcoders;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
-use crate::tensor::Device;
+use crate::watch::{Moment, Watch};
 
 #[test]
 fn a_prompt_of_one_token_has_its_token_and_logits() {
@@ -144,29 +139,6 @@ fn targets_are_tokens_differences_and_directions() {
     assert_eq!(error.message, "expected a direction of 24 numbers, the model's width, found 3");
 }
 
-/// Raises the flag of interruptions when some features are computed.
-struct RaisingProgress(Arc<AtomicBool>);
-
-struct RaisingBar(Option<Arc<AtomicBool>>);
-
-impl Progress for RaisingProgress {
-    fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
-        Box::new(RaisingBar((label == "attributing features").then(|| self.0.clone())))
-    }
-
-    fn say(&self, _line: &str) {}
-}
-
-impl Bar for RaisingBar {
-    fn advance(&self, _by: u64) {
-        if let Some(flag) = &self.0 {
-            flag.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn note(&self, _text: &str) {}
-}
-
 #[test]
 fn an_interruption_leaves_the_graph_so_far() {
     let first = fixture("gpt2-relu", 0);
@@ -179,8 +151,7 @@ fn an_interruption_leaves_the_graph_so_far() {
         let options = AttributionGraphOptions { nodes, ..first.options.clone() };
         let graph =
             |task: &Task| attribution_graph(&first.model, &first.transcoders, &first.prompt(), &options, task).unwrap();
-        let flag = Arc::new(AtomicBool::new(false));
-        let task = Task::new(flag.clone(), Arc::new(RaisingProgress(flag)));
+        let (task, _) = Watch::until(Some(Moment::Advances("attributing features")));
         let part = graph(&task);
         let whole = graph(&Task::default());
         assert!(!part.is_whole && !part.features.is_empty() && part.features.len() < whole.features.len());

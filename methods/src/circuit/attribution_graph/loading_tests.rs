@@ -7,11 +7,7 @@ use super::scores::{EdgeScoreOptions, edge_scores};
 use super::sum_tests::{made, plain};
 use super::*;
 use crate::fixtures::{configs, decoder};
-use crate::model::config::Config;
-use crate::model::run::Ask;
-use crate::model::site::one_site;
 use crate::sae::Transcoders;
-use crate::tensor::{Device, floats};
 
 const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
 

@@ -8,8 +8,6 @@
 //! Where Lorsas stand for attention, an edge passes the head that it ends at, or none; such a sum is one over paths of edges
 //! there (`lorsa_paths`).
 
-use std::collections::BTreeMap;
-
 use super::AttributionGraph;
 use super::backward::Backward;
 use super::dictionaries::GraphDictionaries;
@@ -21,7 +19,6 @@ use super::steps::LayerPart;
 use super::targets;
 use crate::circuit::graph::{EdgeHeads, HeadLoading};
 use crate::common::*;
-use crate::model::config::Config;
 use crate::sae::Transcoders;
 
 /// An edge of an attribution graph, split by the heads that carry it.

@@ -5,8 +5,6 @@
 //! head to the next. A path passes the heads between its ends, and the one that it ends at, which looks for it, too. Of one layer
 //! it passes at most one, so that the loadings of a head at several positions add up.
 
-use std::collections::BTreeMap;
-
 use super::AttributionGraph;
 use super::layer_writes::ActiveFeature;
 use super::loadings::{EdgeLoadings, check_model};

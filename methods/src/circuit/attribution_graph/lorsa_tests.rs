@@ -1,7 +1,5 @@
 //! Graphs without the model's attention: their paths, scores, interventions and files, and what is refused.
 
-use std::collections::BTreeSet;
-
 use super::intervene::{FeatureChange, Freeze, NodeChange, intervene};
 use super::loading_tests::size;
 use super::loadings::head_loadings;
@@ -13,11 +11,9 @@ use crate::circuit::graph::{Node, Part};
 use crate::circuit::parsed;
 use crate::circuit::qk::{QkDictionaries, QkFeatures, QkOptions, qk};
 use crate::fixtures::{configs, decoder};
-use crate::model::decoder::Decoder;
 use crate::model::weights::Linear;
 use crate::sae::lorsa::{GroupMap, Lorsa, LorsaAbout};
 use crate::sae::{Activation, Transcoders};
-use crate::tensor::floats;
 
 const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
 

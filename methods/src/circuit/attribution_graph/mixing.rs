@@ -1,11 +1,7 @@
 //! Attention patterns of the frozen model, over the scales of the norms around attention: held for short prompts, and
 //! computed anew wherever they are read, some queries at a time, for long ones.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use crate::common::*;
-use crate::model::config::Config;
 
 /// Bytes of the attention patterns of all layers up to which they are held. Patterns grow with the square of the tokens, and
 /// all else in a graph with the tokens: held patterns of longer prompts would soon be most of its memory (in Gemma 3 270M

@@ -6,7 +6,6 @@ use super::mixing::Mixing;
 use super::sum_tests::{is_linear, made, plain, random};
 use super::*;
 use crate::fixtures::{configs, decoder};
-use crate::model::config::Config;
 use crate::sae::text_rows::fit::tests::tiny;
 
 /// More tokens than two blocks of queries have.

@@ -10,11 +10,7 @@ use super::sum_tests::{dictionaries, has_passable_mlps, plain, random};
 use super::*;
 use crate::features::samples::with_adapters;
 use crate::fixtures::{configs, decoder};
-use crate::model::config::Config;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::{Activation, Sae, Transcoders};
-use crate::tensor::floats;
 
 const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
 

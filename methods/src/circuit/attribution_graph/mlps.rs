@@ -2,7 +2,6 @@
 //! is an error, or passed by relevance propagation, as in the graphs of Hu et al. 2026.
 
 use crate::common::*;
-use crate::model::config::Config;
 use crate::sae::Transcoders;
 use crate::sae::transcoders::{Reads, Writes};
 

@@ -40,9 +40,6 @@ pub use mlps::MlpPaths;
 pub use steps::{GraphSteps, LayerPart};
 pub use targets::{GraphTarget, TargetName};
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use crate::base::task::{Bar, InterruptibleWork};
 use crate::common::*;
 use backward::Backward;
@@ -53,7 +50,6 @@ use sources::{ContributionRow, GraphSources, ReadPosition};
 
 crate::options! {
     /// Targets and size of an attribution graph.
-    #[derive(Debug, Clone)]
     pub struct AttributionGraphOptions {
         /// The number of features whose inputs are computed: the most influential ones.
         nodes: usize = 7_500;

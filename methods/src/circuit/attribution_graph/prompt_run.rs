@@ -1,17 +1,12 @@
 //! The run of the prompt that a graph explains. It is frozen and taken apart layer by layer, so that of what is recorded at each
 //! layer no more than one layer's is in memory.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::dictionaries::GraphDictionaries;
 use super::frozen::{self, FrozenBlock, FrozenModel, FrozenRun, recorded};
 use super::mixing::Patterns;
 use super::mlps::MlpPaths;
 use super::sources::{GraphSources, ReadSteps};
 use crate::common::*;
-use crate::model::cache::Cache;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
 
 /// A prompt's run: the frozen model, and what its parts write.

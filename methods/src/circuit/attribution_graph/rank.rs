@@ -1,10 +1,8 @@
 //! The ranking of the features that are expanded next: those with the largest influence through the known rows first.
 
-use std::collections::BTreeMap;
-
 use super::influence::sum;
 use super::sources::{ContributionRow, GraphSources};
-use crate::base::order;
+use crate::common::*;
 
 /// The smallest sum that a row is divided by in the ranking, as in circuit-tracer.
 const LEAST: f64 = 1e-8;

@@ -1,8 +1,6 @@
 //! Rows of the graph: the contribution of each source to a target, for many targets at once, by one backward pass
 //! through the frozen model. Only the causal cone is computed: positions up to the target's, layers below it.
 
-use std::ops::Range;
-
 use super::backward::Backward;
 use super::frozen::{FrozenModel, FrozenNorm};
 use super::sources::{ContributionRow, GraphSources, ReadPosition};

@@ -1,7 +1,6 @@
 //! QK attributions of the edges of an attribution graph (Kamath et al. 2025): why the head that carries an edge looks from where
 //! the edge ends to where it begins.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::AttributionGraph;

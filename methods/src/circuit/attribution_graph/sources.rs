@@ -1,14 +1,10 @@
 //! The sources of the graph, active features, reconstruction errors and tokens, and their places in the rows of targets.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use super::dictionaries::GraphDictionaries;
 use super::frozen::{FrozenBlock, FrozenNorm, FrozenRun, recorded};
 use super::layer_writes::{ActiveFeature, Layer, LayerWrites, Writer, reading, target};
 use super::steps::{GraphSteps, LayerPart};
 use crate::common::*;
-use crate::model::cache::Cache;
 
 /// A place where something is read: the input of the features of a step, or, for the step after the last one, the
 /// residual stream that is unembedded.

@@ -2,18 +2,13 @@
 
 use super::frozen::{FrozenBlock, recorded};
 use super::*;
-use crate::base::random::stream;
 use crate::features::samples::with_adapters;
 use crate::fixtures::{configs, decoder};
-use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, BoundHook, Hooks, KeptHook};
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::lorsa::{Attended, GroupMap, Lorsa, LorsaAbout};
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
 use crate::sae::{About, Activation, Parts, Sae, Scaling, Transcoders};
-use crate::tensor::{Device, create, floats};
+use crate::tensor::create;
 
 pub fn random(shape: &[usize], seed: u64) -> Tensor {
     create::randn(shape, DType::F32, &mut stream(seed, "sample", 3)).unwrap()
@@ -158,10 +153,6 @@ impl Hooks for Constants<'_> {
             SiteKind::MlpNormScale | SiteKind::MlpPostScale | SiteKind::FinalNormScale => self.clean(at),
             _ => Ok(None),
         }
-    }
-
-    fn last(&self) -> Option<Site> {
-        None
     }
 }
 

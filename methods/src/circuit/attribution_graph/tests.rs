@@ -1,17 +1,12 @@
 //! The graphs of circuit-tracer itself, on models of three families with transcoders of all kinds.
 
-use std::path::PathBuf;
-
 use super::intervene::{FeatureChange, Freeze, intervene};
 use super::*;
-use crate::base::Task;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
 use crate::checkpoint::load::LoadSettings;
 use crate::sae::Transcoders;
 use crate::sae::transcoders::TranscodersOptions;
 use crate::tensor::files::safetensors::SafetensorsFile;
-use crate::tensor::{floats, ints};
+use crate::tensor::ints;
 
 const NAMES: [&str; 7] = [
     "gpt2-relu",
@@ -35,7 +30,7 @@ pub struct Fixture {
 /// Loads a fixture. The graph of the second prompt has 25 features at most, ranked 8 at a time.
 pub fn fixture(name: &str, number: usize) -> Fixture {
     let folder = kit::fixture("graphs").join(name);
-    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(&folder).unwrap();
     let place = |inside: &str| folder.join(inside).display().to_string();
     let task = Task::default();
     let model = Model::load(&files, &place("model"), &LoadSettings::default(), &task).unwrap();

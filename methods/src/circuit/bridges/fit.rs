@@ -3,14 +3,13 @@
 use kernels::AdamW;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use sha2::{Digest, Sha256};
 
 use super::loss::{BridgeStep, Lesson, StepLosses, with_weights};
 use super::options::BridgeOptions;
 use super::{Bridges, TENSORS, dictionary, sites};
 use crate::base::files::hex;
-use crate::base::random::stream;
 use crate::common::*;
 use crate::data::{Text, harvest};
 use crate::model::fingerprint::fingerprint;

@@ -10,7 +10,6 @@ use crate::sae::text_rows::{ActivationSums, CONTEXT, in_batches, rows_of, weight
 
 crate::options! {
     /// Part of a text that bridges are judged on.
-    #[derive(Debug, Clone)]
     pub struct BridgeJudgeOptions {
         /// Tokens in a row.
         context: Option<usize> = None => usually("64, or the model's where that is shorter").at_least(2.0);

@@ -9,8 +9,6 @@
 //! variance that an error is divided by counts as a constant. The passes that end in the dense model are made first: what they
 //! ask of s is a term of the pass of the sparse model.
 
-use std::ops::Range;
-
 use super::options::BridgeLoss;
 use super::sites::{StreamedPass, logits_from, streams};
 use super::{TENSORS, dictionary};

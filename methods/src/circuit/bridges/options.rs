@@ -7,7 +7,6 @@ use crate::training::{Optimizer, Schedule, ScheduleShape};
 
 crate::options! {
     /// Losses of bridges, each with its weight: `own`, `error`, `to_sparse` and `to_dense`.
-    #[derive(Debug, Clone)]
     pub struct BridgeLoss {
         /// Weight of the loss of the sparse model on the text.
         own: f64 = 1.0 => at_least(0.0);
@@ -21,11 +20,8 @@ crate::options! {
         /// sites where they change.
         to_dense: f64 = 1.0 => at_least(0.0);
     }
-}
 
-crate::options! {
     /// Options of a fit of bridges.
-    #[derive(Debug, Clone)]
     pub struct BridgeOptions {
         /// A map of `weights` (0.05), `annealed` (0.5), `falls` ("factors") and `least` (4): the weights of the sparse model that
         /// stay after each step, as in `model::train`.

@@ -11,9 +11,8 @@
 use super::Bridges;
 use crate::circuit::channels::gains;
 use crate::common::*;
-use crate::model::config::{Config, NormKind};
-use crate::model::site::{NAME_ONE, one_site};
-use crate::tensor::dtype;
+use crate::model::config::NormKind;
+use crate::model::site::NAME_ONE;
 use crate::tensor::matmul::outer;
 
 impl Bridges {

@@ -1,10 +1,7 @@
 //! The sites that bridges join, and passes that begin at one of them.
 
 use crate::common::*;
-use crate::model::config::Config;
-use crate::model::decoder::Logits;
 use crate::model::hooks::NoHooks;
-use crate::tensor::dtype;
 
 /// Name of what these functions do, for an error.
 const WHAT: &str = "a bridge";

@@ -4,19 +4,12 @@ use kit::far;
 
 use super::loss::{BridgeStep, Lesson};
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::random::Seed;
-use crate::base::{Cell, Table, Task};
 use crate::circuit::samples;
 use crate::fixtures::{config, decoder};
-use crate::model::batch::Batch;
-use crate::model::config::{Config, NormKind, Order, SharedKeys};
-use crate::model::run::Ask;
+use crate::model::config::{NormKind, Order, SharedKeys};
 use crate::model::site::select;
 use crate::model::train::SparseOptions;
 use crate::sae::ReadSite;
-use crate::tensor::{DType, Device, floats};
 use crate::training::{CheckpointFolder, LossRecord};
 
 /// Returns the config of a small model that reads its stream through RMS norms.
@@ -172,7 +165,7 @@ fn a_fit_joins_the_models_and_leaves_few_weights() {
 fn a_fit_that_was_stopped_goes_on_to_the_same_numbers() {
     let [dense, sparse] = models();
     let folder = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let checkpoints =
         || CheckpointFolder { files: &files, folder: folder.path().join("checkpoints"), every: 2, fresh: false };
     let wanted = BridgeOptions { steps: 6, ..options() };

@@ -5,7 +5,6 @@
 
 use super::sites::Channels;
 use crate::common::*;
-use crate::model::config::Config;
 use crate::model::weights::{Block, Linear, Norm};
 
 /// A link between two channels, by their numbers among those that are kept.

@@ -18,20 +18,16 @@ mod tests;
 pub use links::gains;
 pub use runs::ChannelRuns;
 
-use std::collections::BTreeSet;
-
 use super::edges::EdgeAblation;
 use super::graph::{Edge, Graph, Node, Part};
-use crate::common::*;
-use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
+use crate::sae::prelude::*;
 use crate::tensor::derivative::value_and_gradients;
 use crate::tensor::elementwise::sigmoid;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 use sites::Channels;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct NodePruningOptions {
         /// The loss that the circuit may have: the mean of -log of the share of the answers in the probability of answers
         /// and wrong answers together, after the clean prompts; of the wrong ones after the corrupt prompts.

@@ -7,10 +7,9 @@ use super::sites::Channels;
 use crate::circuit::ablations::{Ablations, NodeAblations, no_number};
 use crate::circuit::edges::EdgeAblation;
 use crate::circuit::graph::{Graph, Node, Part};
-use crate::common::*;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::hooks::{At, Hooks};
+use crate::sae::prelude::*;
 use crate::tensor::elementwise::softplus;
 
 /// The number of pairs in one pass.
@@ -213,10 +212,6 @@ impl Hooks for ChannelMasks<'_> {
         let rest = mask.affine(-1.0, 1.0)?;
         let kept = x.broadcast_mul(&mask)?;
         Ok(Some(kept.broadcast_add(&self.others[index].broadcast_mul(&rest)?)?))
-    }
-
-    fn last(&self) -> Option<Site> {
-        None
     }
 }
 

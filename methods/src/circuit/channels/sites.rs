@@ -5,7 +5,6 @@
 
 use crate::circuit::graph::{Node, Part};
 use crate::common::*;
-use crate::model::config::Config;
 
 /// The kinds of sites that have channels, in the order of the computation.
 const KINDS: [SiteKind; 10] = [

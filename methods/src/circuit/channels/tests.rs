@@ -1,28 +1,18 @@
 //! Channels are ablated as their weights would be without them, and pruning finds a task that only a few of them do.
 
-use std::sync::Arc;
-
 use kit::{assert_near, far};
 
 use super::*;
 use crate::circuit::ablations::Ablations;
 use crate::circuit::samples::{model, of_the_authors};
 use crate::fixtures::{config, configs, decoder};
-use crate::model::batch::Batch;
-use crate::model::config::{Config, Experts, NormKind, Predicts, SharedKeys};
-use crate::model::decoder::Decoder;
+use crate::intervene::fixtures;
+use crate::model::config::{Experts, NormKind, Predicts, SharedKeys};
 use crate::model::hooks::KeptHook;
-use crate::model::run::Ask;
 use crate::model::weights::Weights;
 
 fn pair(clean: &[u32], corrupt: &[u32]) -> TokenPair {
-    TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: vec![vec![2]],
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    }
+    fixtures::pair(clean, corrupt, [2, 5])
 }
 
 fn pairs() -> Vec<TokenPair> {
@@ -199,17 +189,7 @@ fn a_loss_with_masks_and_its_gradient_are_those_of_the_authors_code() {
     let model = of_the_authors("sparse");
     let task = Task::default();
     let rows = |key: &str| -> Vec<Vec<u32>> { made[key].to_dtype(DType::U32).unwrap().to_vec2().unwrap() };
-    let prompts = rows("pruning.clean").into_iter().zip(rows("pruning.corrupt"));
-    let pairs: Vec<TokenPair> = prompts
-        .zip(rows("pruning.answers"))
-        .map(|((clean, corrupt), tokens)| TokenPair {
-            clean,
-            corrupt,
-            answers: vec![vec![tokens[0]]],
-            wrong: vec![vec![tokens[1]]],
-            ..TokenPair::default()
-        })
-        .collect();
+    let pairs = fixtures::pairs_of(rows("pruning.clean"), rows("pruning.corrupt"), rows("pruning.answers"));
     let runs = ChannelRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Mean, &task).unwrap();
     // The authors mask neither embeddings nor what is unembedded.
     let device = model.decoder.device();

@@ -1,11 +1,9 @@
 //! Letters that are counted: those equal to the last one, the most frequent one, the different ones.
 
-use std::ops::Range;
-
 use super::plan::{HARD, HeadWires, LOGIT, Neuron, WeightPlan, copy, step, write};
 use super::{Algorithm, of_lengths};
-use crate::base::Result;
 use crate::circuit::graph::Port;
+use crate::common::*;
 
 /// The number of different letters.
 const LETTERS: usize = 4;

@@ -1,11 +1,9 @@
 //! Models that look for earlier tokens: induction, and the name that occurs once.
 
-use std::ops::Range;
-
 use super::plan::{HARD, HeadWires, LOGIT, WeightPlan, copy, write};
 use super::{Algorithm, of_lengths, sequences};
-use crate::base::Result;
 use crate::circuit::graph::Port;
+use crate::common::*;
 
 const LETTERS: usize = 4;
 const NONE: u32 = LETTERS as u32;

@@ -20,16 +20,12 @@ mod sequences;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::edges::eap_file::model_sizes;
 use super::edges::{Wiring, sites};
 use super::graph::{Edge, Graph, Node, Part, Port};
-use crate::base::names;
-use crate::base::random::stream;
 use crate::common::*;
 use crate::data::pairs::Pair;
 use plan::WeightPlan;
@@ -85,7 +81,6 @@ pub struct CompiledModel {
 
 crate::options! {
     /// Options of pairs of prompts of a compiled model.
-    #[derive(Debug, Clone)]
     pub struct CompiledPairOptions {
         /// Seed of the draws.
         seed: i64 = 0;

@@ -1,19 +1,13 @@
 //! A model as it is constructed: parts of the residual stream, and what each head and MLP reads and writes.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
 use super::Algorithm;
-use crate::bail;
-use crate::base::random::stream;
 use crate::checkpoint::family;
 use crate::common::*;
-use crate::model::config::{Activation, Config, Positions};
+use crate::model::config::{Activation, Positions};
 use crate::model::weights::{Attention, Block, Linear, Mlp, Weights};
-use crate::tokenizer::Tokenizer;
 
 /// The margin, about, by which attention scores of what a head attends to exceed others: all else gets e^-30.
 pub const HARD: f64 = 30.0;

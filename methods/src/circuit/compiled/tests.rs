@@ -1,17 +1,13 @@
 //! Tests of compiled models: right on all prompts, and true edges by a run that is written out here.
 
 use super::*;
-use crate::base::Task;
 use crate::circuit::edges::acdc::{AcdcOptions, acdc};
 use crate::circuit::edges::{EdgeAblation, Wiring};
 use crate::circuit::faithfulness::{compare, roc};
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::Measure;
-use crate::model::batch::Batch;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::NoHooks;
 use crate::model::weights::{Block, Linear};
-use crate::tensor::{DType, Tensor};
 
 fn models() -> Vec<CompiledModel> {
     all().map(|name| compiled(name).unwrap()).collect()

@@ -16,14 +16,11 @@ use super::texts::RunState;
 use super::wiring::Extent;
 use super::{EdgeAblation, check_values, completed, provenance, scale};
 use crate::base::task::{Bar, InterruptibleWork};
-use crate::base::{Result, Task};
 use crate::circuit::graph::Graph;
-use crate::data::pairs::tokens::TokenPair;
-use crate::err;
 use crate::intervene::grid::quantity;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
 use crate::options::{Plain, Setting};
+use crate::sae::prelude::*;
 
 /// A threshold, or a list of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +54,6 @@ impl Setting for Thresholds {
 
 crate::options! {
     /// Thresholds of the search, and what cut edges carry.
-    #[derive(Debug, Clone)]
     pub struct AcdcOptions {
         /// An edge is removed if cutting it as well makes the metric worse by less than this, in the metric's unit;
         /// where it is worse by just as much, rounding decides, some 1e-7 in f32. A list of thresholds finds a circuit

@@ -11,8 +11,6 @@
 //! gradient through what that layer writes is dropped (GradDrop), and the sizes of the estimates are averaged over these
 //! passes, but for the pass without the receiver's own layer, in which its gradient is zero.
 
-use std::collections::BTreeMap;
-
 use super::exact::moving;
 use super::slopes::{EdgeGradients, RunGradients, wide};
 use super::texts::{alone, first_order, stream_of};

@@ -1,17 +1,14 @@
 //! The JSON format of circuits that EAP-IG and MIB write and read: sizes of the model, nodes, and edges by names such
 //! as `a0.h1->a2.h3<k>`, each with its score and whether it is in the circuit.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::names::{graph_of, numbers};
 use super::wiring::{Receiver, Sender, Wiring};
-use crate::base::{Cell, Result, json};
+use crate::base::json;
 use crate::circuit::graph::Graph;
-use crate::err;
-use crate::model::config::{Config, Order};
+use crate::common::*;
+use crate::model::config::Order;
 
 /// The end of the name of such a file.
 pub const EXTENSION: &str = ".eap.json";

@@ -4,9 +4,8 @@ use super::propagation::{Push, Start};
 use super::runs::EdgeRuns;
 use super::texts::EdgeTexts;
 use super::{EdgeAblation, Scores, check_values, completed};
-use crate::common::*;
-use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
+use crate::sae::prelude::*;
 
 /// Computes the change that cutting each edge alone makes, as a mean over pairs.
 pub fn scores(

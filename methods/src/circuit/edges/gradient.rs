@@ -6,8 +6,6 @@
 //! all edges of a layer are one product of gradients and differences. What a norm behind attention makes of a difference
 //! is taken to first order, near the run in which the gradients are.
 
-use std::collections::BTreeMap;
-
 use super::atp_star::HeadPasses;
 use super::runs::{means, others};
 use super::slopes::{EdgeGradients, RunGradients, wide};
@@ -16,10 +14,9 @@ use super::wiring::{Receiver, Wiring};
 use super::{EdgeMethod, EdgeOptions, SHARE, Scores, completed, groups};
 use crate::base::bootstrap::intervals;
 use crate::circuit::Port;
-use crate::common::*;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
+use crate::sae::prelude::*;
 
 /// Scores all edges; an interrupted search has scores over the groups of pairs that were read.
 pub fn scores(

@@ -20,16 +20,13 @@ mod texts;
 pub mod wiring;
 
 use crate::base::task::InterruptibleWork;
-use crate::base::{Cell, Kind, Result, Task};
 use crate::circuit::ablations::{naming_weights, no_number};
 use crate::circuit::graph::Graph;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::err;
 use crate::intervene::grid::{Alignment, PairGroup, PatchDirection, quantity};
 use crate::intervene::metric::{Measure, Normaliser};
-use crate::model::Model;
 use crate::model::gradient_rules::GradientOptions;
 use crate::options::OptionGroup;
+use crate::sae::prelude::*;
 
 pub use names::{graph_of, sites};
 pub use runs::EdgeRuns;
@@ -68,7 +65,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of scoring edges.
-    #[derive(Debug, Clone)]
     pub struct EdgeOptions {
         /// The method: a run of the model with each edge cut, or estimates from gradients on the clean run, on the way
         /// between both runs, or at its two ends; "atp*" gives sizes of effects alone.

@@ -1,7 +1,5 @@
 //! Edges of a model as edges of a graph, and back.
 
-use std::collections::BTreeMap;
-
 use super::wiring::{Receiver, Sender, Wiring};
 use crate::circuit::Port;
 use crate::circuit::graph::{Edge, Graph, Node, Part};

@@ -1,17 +1,14 @@
 //! All pairs with their runs, as searches and judgements of edges need them.
 
-use std::sync::Arc;
-
 use super::propagation::Start;
 use super::texts::{CutValues, EdgeTexts, Means};
 use super::wiring::Wiring;
 use super::{EdgeAblation, SHARE, check, check_values, groups};
 use crate::circuit::ablations::{Ablations, naming_weights};
 use crate::circuit::graph::Graph;
-use crate::common::*;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
+use crate::sae::prelude::*;
 
 /// Runs of all pairs with edges cut.
 pub struct EdgeRuns<'a> {

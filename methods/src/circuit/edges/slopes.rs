@@ -2,19 +2,15 @@
 //! the inputs of MLPs, and at the final residual stream.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::check_values;
 use super::texts::{head_sums, output_site, port_site, stream_of};
 use super::wiring::{Receiver, Wiring};
-use crate::common::*;
-use crate::data::pairs::tokens::Prompt;
 use crate::intervene::grid::{PairGroup, dropping};
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::cache::Cache;
-use crate::model::decoder::Logits;
 use crate::model::hooks::{At, BoundHook, Edit};
+use crate::sae::prelude::*;
 
 /// A hook that keeps the activation at a site, or replaces it with one that passes no gradient.
 struct NotingHook {
@@ -96,14 +92,14 @@ impl EdgeGradients<'_> {
             hooks.extend(dropping(self.decoder.config(), layer)?);
         }
         let mut values = Vec::new();
-        let mut metric = |logits: &Tensor| {
-            let found = plan.values(logits)?;
+        let mut metric = |end: &PassEnd| {
+            let found = plan.values(self.decoder, end, self.task)?;
             values = floats(&found.detach())?;
             Ok(found.sum_all()?)
         };
         let places = self.places();
-        let logits = Logits::Points(plan.points());
-        let found = self.decoder.grads(plan.batch(), hooks, &places, logits, &mut metric, self.task)?;
+        let points = plan.points();
+        let found = self.decoder.grads_of_end(plan.batch(), hooks, &places, points, &mut metric, self.task)?;
         check_values(&values, &self.group.numbers, &String::new)?;
         let notes = notes.take();
         Ok(RunGradients { gradients: found.cache, notes })

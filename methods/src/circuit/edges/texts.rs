@@ -1,14 +1,11 @@
 //! The texts of some pairs: their clean run, and what cut edges carry in its place.
 
-use std::sync::Arc;
-
 use super::propagation::combined;
 use super::wiring::{Extent, Receiver, Sender, Wiring};
 use crate::circuit::Port;
 use crate::common::*;
 use crate::intervene::metric::MetricPlan;
-use crate::model::cache::{Cache, Recorder};
-use crate::model::decoder::{Logits, Pass};
+use crate::model::cache::Recorder;
 use crate::model::hooks::Chain;
 use kernels::Gap;
 
@@ -180,12 +177,10 @@ impl<'a> EdgeTexts<'a> {
 
     /// Returns how many variants are computed at once.
     pub fn at_once(&self) -> usize {
-        /// Approximate numbers of tokens and of logits at once.
+        /// Approximate number of tokens at once.
         const TOKENS: usize = 1 << 11;
-        const LOGITS: usize = 1 << 24;
         let tokens = self.count() * (self.width() - self.firsts[0]);
-        let logits = self.plan.points().len() * self.decoder.config().outputs();
-        (TOKENS / tokens.max(1)).min(LOGITS / logits.max(1)).max(1)
+        (TOKENS / tokens.max(1)).max(1)
     }
 }
 
@@ -207,10 +202,9 @@ fn whole(kind: SiteKind, layer: usize) -> Place {
 fn recorded(decoder: &Decoder, plan: &MetricPlan, places: Vec<Place>, task: &Task) -> Result<(Cache, Vec<f64>)> {
     let recorder = Recorder::new(decoder.config().clone(), places, plan.batch().lengths(), None);
     let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
-    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Points(plan.points()), task };
-    let logits = decoder.forward(plan.batch(), pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    let end = decoder.end_at(plan.batch(), plan.points(), &mut chain, None, task)?;
     let recorder = chain.recorder.ok_or_else(|| err!(Bug, "a run without its recorder"))?;
-    Ok((recorder.finish(), floats(&plan.values(&logits)?)?))
+    Ok((recorder.finish(), floats(&plan.values(decoder, &end, task)?)?))
 }
 
 /// Returns the site at which the output of a sender enters the residual stream: with the bias of attention, and all

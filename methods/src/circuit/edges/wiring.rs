@@ -6,11 +6,9 @@
 //! behind it (Gemma 2 and 3), a head writes what it adds to the sum before that norm, and each receiver reads the norm
 //! of the sum of what the heads of a layer write to it, as in the authors' code of EAP-IG (Hanna et al. 2024).
 
-use std::collections::BTreeMap;
-
 use crate::circuit::Port;
 use crate::common::*;
-use crate::model::config::{Config, Order, QkNorm};
+use crate::model::config::{Order, QkNorm};
 
 /// Nodes that write to the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,5 @@
 //! Comparison of two circuits: shared nodes and edges by name, and the correlation of their scores.
 
-use std::collections::BTreeMap;
-
 use crate::circuit::graph::{Graph, Units};
 use crate::circuit::shared::correlation;
 use crate::common::*;

@@ -8,7 +8,6 @@
 use super::random::UnitClasses;
 use super::share::{EndMetrics, Share, mean, measured};
 use crate::base::bootstrap::intervals;
-use crate::base::random::{OF_CALL, Seed};
 use crate::circuit::ablations::Ablations;
 use crate::circuit::check_draws;
 use crate::circuit::dictionaries::Circuit;
@@ -33,7 +32,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct CurveOptions {
         /// The shares of all units that are kept, in increasing order.
         shares: Vec<f64> = SHARES.to_vec() => at_least(0.0).at_most(1.0);

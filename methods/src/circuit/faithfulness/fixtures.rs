@@ -4,22 +4,14 @@ use kit::{fixture, json};
 use serde_json::Value;
 
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::checkpoint::load::LoadSettings;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::edges::{EdgeAblation, EdgeRuns, eap_file};
-use crate::data::pairs::tokens::TokenPair;
+use crate::fixtures::loaded;
+use crate::intervene::fixtures::pairs_in;
 use crate::intervene::metric::Measure;
-use crate::model::Model;
 
 fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-/// Reads rows of ids.
-fn rows(value: &Value) -> Vec<Vec<u32>> {
-    value.as_array().unwrap().iter().map(|row| floats(row).iter().map(|id| *id as u32).collect()).collect()
 }
 
 #[test]
@@ -27,20 +19,8 @@ fn curves_and_areas_are_those_of_mib() {
     let task = Task::default();
     for family in ["gpt2", "llama"] {
         let folder = fixture("edges").join(family);
-        let out = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-        let path = folder.join("model").display().to_string();
-        let model = Model::load(&files, &path, &LoadSettings::default(), &task).unwrap();
-        let given = json(folder.join("pairs.json"));
-        let prompts = rows(&given["clean"]).into_iter().zip(rows(&given["corrupted"])).zip(rows(&given["answers"]));
-        let pair = |((clean, corrupt), answers): ((Vec<u32>, Vec<u32>), Vec<u32>)| TokenPair {
-            clean,
-            corrupt,
-            answers: vec![vec![answers[0]]],
-            wrong: vec![vec![answers[1]]],
-            ..TokenPair::default()
-        };
-        let pairs: Vec<TokenPair> = prompts.map(pair).collect();
+        let model = loaded(folder.join("model"));
+        let pairs = pairs_in(&json(folder.join("pairs.json")));
         let truth = json(folder.join("faithfulness.json"));
         let options = CurveOptions { draws: 1, ..CurveOptions::default() };
         assert_eq!(options.shares, floats(&truth["fractions"]));

@@ -31,11 +31,9 @@ pub use share::{EndMetrics, Share, mean, measured};
 use super::ablations::Ablations;
 use super::graph::{Graph, Units};
 use crate::base::counts::count;
-use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Cell, Result, Table, Task, order};
+use crate::common::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct PairJudgeOptions {
         /// Number of random circuits of the same size.
         draws: usize = 5 => at_least(1.0);

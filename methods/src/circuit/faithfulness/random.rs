@@ -1,10 +1,8 @@
 //! Random circuits: as many units of each class as a circuit has.
 
-use std::collections::BTreeMap;
-
 use rand::seq::index;
 
-use crate::base::random::stream;
+use crate::common::*;
 
 /// The units of each class, and how many of them a circuit has.
 pub struct UnitClasses {

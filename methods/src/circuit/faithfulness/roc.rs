@@ -1,7 +1,5 @@
 //! ROC curve of a circuit's scores: how well they separate the units of a known circuit from all others.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::edges::Wiring;
 use crate::circuit::graph::{Graph, Units};

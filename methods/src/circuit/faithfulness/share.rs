@@ -1,6 +1,5 @@
 //! A metric as a share of the difference between everything and nothing, with its interval.
 
-use crate::base::bootstrap::bootstrap;
 use crate::circuit::ablations::{Ablations, no_number};
 use crate::common::*;
 

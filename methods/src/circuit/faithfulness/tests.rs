@@ -3,7 +3,6 @@
 use kit::far;
 
 use super::*;
-use crate::base::Kind;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::graph::{Edge, Node, Part};
 

@@ -1,9 +1,8 @@
 //! Activations of a site with changed features of its dictionary.
 
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, Scaling, SparseCodes};
-use crate::tensor::{DType, Device, Tensor, dtype};
 use kernels::sparse::add_rows;
 use kernels::{FlatNumbers, arch, flat};
 

@@ -1,11 +1,8 @@
 //! The rows of text of an evaluation, and the measures that each of their positions counts for.
 
-use std::collections::BTreeMap;
-
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::JudgeOptions;
-use crate::base::random::stream;
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
 use crate::common::*;
 use crate::data::{Text, pack};

@@ -1,8 +1,7 @@
 //! A figure with its interval: the bootstrap draws rows of text with all their positions.
 
 use super::contexts::{MeasureGroup, MeasuredSpot};
-use crate::base::Cell;
-use crate::base::bootstrap::bootstrap;
+use crate::common::*;
 
 /// A ratio of two sums over positions: the denominator counts positions for a mean, and sums a quantity for a share.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,7 +83,6 @@ fn quotient<'a>(rows: impl Iterator<Item = &'a (f64, f64)>) -> f64 {
 mod tests {
     use super::*;
     use crate::circuit::judge::contexts::MeasuredBatch;
-    use crate::model::batch::Batch;
 
     /// Builds a group of rows with given numbers of positions.
     pub fn group(positions: &[usize]) -> MeasureGroup {

@@ -1,13 +1,12 @@
 //! Labels that the nodes of a circuit stand for, by a text with labels.
 
 use crate::circuit::{Circuit, Node, row_length};
-use crate::common::*;
-use crate::data::Text;
 use crate::data::grammar::Mix;
 use crate::data::text::{TextOptions, TextPart};
 use crate::features::FeatureList;
 use crate::features::labels::{aurocs, table};
 use crate::features::text_codes::FeatureTextOptions;
+use crate::sae::prelude::*;
 
 /// The number of tokens with labels, and the length of a row if the model's context is as long.
 const TOKENS: usize = 20_000;

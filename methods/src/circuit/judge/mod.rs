@@ -18,7 +18,6 @@ mod tables;
 mod tests;
 
 use super::{CONTEXT, Circuit, check_draws, row_length};
-use crate::base::random::{OF_CALL, Seed};
 use crate::circuit::Graph;
 use crate::circuit::tree::{Stage, check_stream_alone};
 use crate::common::*;
@@ -44,7 +43,6 @@ const TOKENS: u64 = 40_000;
 const BY: &str = "paren_kind";
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct JudgeOptions {
         /// A text that tokens begin with, or their ids.
         token: Option<Vec<TokenPattern>> = None => usually("those that the target was selected for");

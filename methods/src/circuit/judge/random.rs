@@ -4,8 +4,7 @@ use rand::RngExt;
 use rand::seq::index;
 
 use super::runs::JudgedRuns;
-use crate::base::random::stream;
-use crate::base::{Result, Task, order};
+use crate::common::*;
 
 /// The number of features with the nearest sums of activations from which a match is drawn.
 const NEAREST: usize = 10;

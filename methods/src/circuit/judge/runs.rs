@@ -1,23 +1,18 @@
 //! Runs of the model on the contexts of an evaluation, with changed features of its dictionaries.
 
-use std::ops::Range;
-
 use super::change::{LevelChange, codes_of};
 use super::contexts::{Contexts, MeasureGroup, MeasuredBatch};
 use crate::base::task::Bar;
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
 use crate::common::*;
-use crate::features::chance::together;
+use crate::features::chance::together_of;
 use crate::features::{Survey, Tally};
+use crate::model::by_words::ReferencePredictions;
 use crate::model::decoder::{BegunTexts, Past};
 use crate::sae::SparseCodes;
-use crate::tensor::normalise;
 
 /// The largest number of rows of a batch that are changed together, whose changes begin at about the same column.
 const TOGETHER: usize = 32;
-
-/// Maximum number of logits computed at a time.
-const LOGITS: usize = 1 << 24;
 
 /// The measures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +85,8 @@ struct Clean {
     past: Option<Past>,
     /// The clean values at each position.
     values: Vec<f64>,
-    /// The logits at these positions, where other runs are compared with it.
-    logits: Option<Tensor>,
+    /// The predictions at these positions, where other runs are compared with it.
+    predictions: Option<ReferencePredictions>,
 }
 
 /// The rows of a batch that a run changes, from the first changed column on.
@@ -223,13 +218,12 @@ impl<'a> JudgedRuns<'a> {
         } else {
             None
         };
-        let mut clean = Clean { streams, codes, past, values: vec![0.0; part.spots.len()], logits: None };
+        let mut clean = Clean { streams, codes, past, values: vec![0.0; part.spots.len()], predictions: None };
         let rows = (0..part.batch.rows().len()).collect();
         let x = clean.streams[self.level].clone();
         if measure == RunMeasure::Kl {
             let all = ChangedRows::of(part, rows, 0, &clean)?;
-            let logits = self.of_logits(&all, x, |_, logits| Ok(vec![logits.clone()]), task)?;
-            clean.logits = Some(Tensor::cat(&logits, 0)?);
+            clean.predictions = Some(self.model.decoder.reference(&self.end(&all, x, task)?, task)?);
             return Ok(clean);
         }
         clean.values = self.read(measure, &ChangedRows::of(part, rows, 0, &clean)?, x, task)?;
@@ -317,39 +311,21 @@ impl<'a> JudgedRuns<'a> {
     fn read(&self, measure: RunMeasure, some: &ChangedRows, x: Tensor, task: &Task) -> Result<Vec<f64>> {
         match measure {
             RunMeasure::Code => self.reader.of(&some.chosen(&x)?, task),
-            RunMeasure::Chance => self.of_logits(some, x, |_, logits| together(logits, self.tokens), task),
+            _ if some.spots.is_empty() => Ok(Vec::new()),
+            RunMeasure::Chance => together_of(&self.model.decoder, &self.end(some, x, task)?, self.tokens, task),
             RunMeasure::Kl => {
-                let clean = some.clean.logits.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
-                let from_clean = |range: Range<usize>, logits: &Tensor| -> Result<Vec<f64>> {
-                    let spots: Vec<u32> = some.spots[range].iter().map(|(spot, _)| *spot as u32).collect();
-                    let clean = clean.index_select(&Tensor::new(spots, clean.device())?, 0)?;
-                    floats(&normalise::divergences(&clean, logits)?)
-                };
-                self.of_logits(some, x, from_clean, task)
+                let clean = some.clean.predictions.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
+                let spots: Vec<u32> = some.spots.iter().map(|(spot, _)| *spot as u32).collect();
+                let end = self.end(some, x, task)?;
+                floats(&self.model.decoder.divergences_from(&clean.at(&spots)?, &end, task)?)
             }
         }
     }
 
-    /// Applies `take` to the logits at the positions of some rows, from the residual stream at the target's dictionary:
-    /// some positions at a time, since a large vocabulary makes the logits of all of them larger than anything else.
-    fn of_logits<T>(
-        &self,
-        some: &ChangedRows,
-        x: Tensor,
-        take: impl Fn(Range<usize>, &Tensor) -> Result<Vec<T>>,
-        task: &Task,
-    ) -> Result<Vec<T>> {
-        let config = self.model.decoder.config();
-        let blocks = self.stages[self.level].block..config.layers;
-        let last = some.chosen(&self.behind(some, x, blocks, task)?)?;
-        let at_once = (LOGITS / config.outputs().max(1)).max(1);
-        let mut found = Vec::with_capacity(some.spots.len());
-        for start in (0..some.spots.len()).step_by(at_once) {
-            let range = start..some.spots.len().min(start + at_once);
-            let logits = self.model.decoder.read_out(&last.narrow(0, start, range.len())?, task)?;
-            found.extend(take(range, &logits)?);
-        }
-        Ok(found)
+    /// Returns the end of a pass at the positions of some rows, from the residual stream at the target's dictionary.
+    fn end(&self, some: &ChangedRows, x: Tensor, task: &Task) -> Result<PassEnd> {
+        let blocks = self.stages[self.level].block..self.model.decoder.config().layers;
+        self.model.decoder.end_behind(&some.chosen(&self.behind(some, x, blocks, task)?)?, task)
     }
 }
 

@@ -1,12 +1,10 @@
 //! The sets of features that an evaluation keeps or ablates, and their runs.
 
-use std::ops::Range;
-
 use super::change::LevelChange;
 use super::random::{Pool, SetKind};
 use super::runs::{JudgedRun, JudgedRuns, RunMeasure};
-use crate::base::{Result, Task};
 use crate::circuit::Graph;
+use crate::common::*;
 use crate::sae::splice::ErrorTreatment;
 
 /// Maximum number of random sets of each kind for the target's activation, and for faithfulness.

@@ -1,13 +1,10 @@
 //! The tables of an evaluation.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
-
 use super::contexts::{ACTIVE, MeasuredSpot, OF_ROW};
 use super::figures::{Figure, MeasuredRows};
 use super::runs::{JudgedRuns, RunMeasure, RunValues};
 use super::sets::{AblatedSet, KeptAlone, Sets};
-use crate::base::{Cell, Table, order, parallel};
+use crate::common::*;
 use crate::tokenizer::labels::ColumnKind;
 
 /// The share of the clean value below which the difference to explain is rounding error.

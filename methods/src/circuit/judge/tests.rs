@@ -4,19 +4,16 @@ use super::change::LevelChange;
 use super::random::SetKind;
 use super::runs::{JudgedRun, RunMeasure, RunValues};
 use super::*;
-use crate::base::Cell;
-use crate::base::random::Seed;
 use crate::circuit::graph::{Edge, Node, Part};
 use crate::circuit::samples::{CONTEXT, FEATURES, found};
 use crate::data::{Text, text};
 use crate::intervene::OnFeatures;
 use crate::intervene::features::FeatureChoice;
-use crate::model::batch::Batch;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
-use crate::model::run::{Ask, Run as Whole};
+use crate::model::run::Run as Whole;
 use crate::sae::Sae;
 use crate::sae::splice::ErrorTreatment;
-use crate::tensor::{Tensor, normalise};
+use crate::tensor::normalise;
 
 fn graph(target: usize) -> Graph {
     let node = |level: usize, feature: usize| Node::new(format!("resid_post.{level}"), level, Part::Feature(feature));

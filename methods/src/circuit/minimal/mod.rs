@@ -17,13 +17,11 @@ mod tests;
 
 use super::sparse_features::{EffectMethod, FeatureAblations, NodeAblation, SparseFeatureOptions};
 use super::{Ablations, CONTEXT, Circuit, row_length};
-use crate::common::*;
-use crate::data::Text;
 use crate::features::TokenPattern;
 use crate::features::tokens::token_ids;
 use crate::model::gradient_rules::GradientOptions;
 use crate::options::OptionGroup;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 pub use shares::{ShareOptions, shares};
 
@@ -44,7 +42,6 @@ crate::choices! {
 
 crate::options! {
     /// The share that a small circuit has to keep, and the search for it.
-    #[derive(Debug, Clone)]
     pub struct MinimalOptions {
         /// A text that tokens begin with, or their ids: the tokens whose probability is measured.
         token: Vec<TokenPattern> = Vec::new() => usually("has to be given");

@@ -1,21 +1,17 @@
 //! The share of a probability that circuits keep on a text, with everything else at its mean, compared with random
 //! circuits.
 
-use crate::base::bootstrap::bootstrap;
-use crate::base::random::{OF_CALL, Seed};
 use crate::circuit::faithfulness::UnitClasses;
 use crate::circuit::graph::Part;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::circuit::sufficiency::range;
 use crate::circuit::{Ablations, CONTEXT, Circuit, check_draws, row_length};
-use crate::common::*;
-use crate::data::Text;
 use crate::features::TokenPattern;
 use crate::features::tokens::token_ids;
+use crate::sae::prelude::*;
 
 crate::options! {
     /// Options of judging circuits by the share that they keep.
-    #[derive(Debug, Clone)]
     pub struct ShareOptions {
         /// A text that tokens begin with, or their ids: the tokens whose probability is measured.
         token: Option<Vec<TokenPattern>> = None => usually("those that the first circuit was found for");

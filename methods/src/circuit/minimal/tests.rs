@@ -1,16 +1,13 @@
 //! Tests that the circuits found keep the shares they state, and that slopes are slopes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
-use crate::base::task::{Bar, Progress};
 use crate::circuit::faithfulness::UnitClasses;
 use crate::circuit::graph::{Graph, Node, Part};
 use crate::circuit::samples::{FEATURES, dictionary, found, text};
 use crate::circuit::sparse_features::FeatureAblations;
 use crate::model::gradient_rules::GradientRules;
 use crate::sae::Activation;
+use crate::watch::{Moment, Watch};
 
 /// Runs a test with continuous activations, so that differences are slopes.
 fn with(work: impl FnOnce(&FeatureAblations, &MinimalOptions)) {
@@ -160,32 +157,10 @@ fn random_circuits_have_as_many_of_each_class() {
     assert!(found.iter().any(|found| found[0]) && found.iter().any(|found| found[1]));
 }
 
-/// A bar that interrupts when an elimination has made a round.
-struct Interrupts(Arc<AtomicBool>);
-
-struct InterruptingBar(Option<Arc<AtomicBool>>);
-
-impl Progress for Interrupts {
-    fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
-        Box::new(InterruptingBar(label.starts_with("eliminating").then(|| self.0.clone())))
-    }
-
-    fn say(&self, _line: &str) {}
-}
-
-impl Bar for InterruptingBar {
-    fn advance(&self, _by: u64) {
-        self.0.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
-    }
-
-    fn note(&self, _text: &str) {}
-}
-
 #[test]
 fn an_interrupted_elimination_gives_what_it_has() {
     let (model, saes, _) = found();
-    let flag = Arc::new(AtomicBool::new(false));
-    let task = Task::new(flag.clone(), Arc::new(Interrupts(flag)));
+    let (task, _) = Watch::until(Some(Moment::Advances("eliminating")));
     let options = MinimalOptions { token: vec![TokenPattern::Id(0)], share: vec![0.01], ..MinimalOptions::default() };
     let circuits = minimal_circuits(&model, &saes[..2], &text(), &options, &task).unwrap();
     assert!(!circuits[0].graph.is_whole && !task.is_interrupted());

@@ -2,10 +2,9 @@
 
 use microlp::{ComparisonOp, Error as Unsolved, OptimizationDirection, Problem, SolveOutcome, Variable};
 
-use crate::base::Result;
 use crate::circuit::graph::Graph;
 use crate::circuit::subgraph;
-use crate::err;
+use crate::common::*;
 
 /// Returns which edges are in the best circuit with at least some of negative effect; nothing where there is none.
 pub fn best_with(graph: &Graph, count: usize, least: usize) -> Result<Option<Vec<bool>>> {

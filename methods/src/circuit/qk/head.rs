@@ -1,11 +1,8 @@
 //! Questions to a head whose score is split, of the model or of a Lorsa.
 
-use std::collections::BTreeMap;
-
 use super::lorsas::ReadingLorsa;
 use super::rows::Rows;
 use crate::common::*;
-use crate::model::cache::Cache;
 use kernels::Reach;
 
 /// A head that looks from a query to keys.

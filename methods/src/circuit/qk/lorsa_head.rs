@@ -1,12 +1,9 @@
 //! One head of a layer's Lorsa, whose queries and keys are those of its group.
 
-use std::collections::BTreeMap;
-
 use super::head::{ScoredHead, key_of_largest};
 use super::lorsas::ReadingLorsa;
 use super::rows::Rows;
 use crate::common::*;
-use crate::model::cache::Cache;
 use crate::model::config::NormKind;
 use crate::sae::lorsa::{GroupMap, Lorsa};
 use kernels::Reach;

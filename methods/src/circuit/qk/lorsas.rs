@@ -1,10 +1,7 @@
 //! Lorsas on a text whose scores are split: the codes of their heads, which are parts of the stream, and scores of their groups.
 
-use std::collections::BTreeMap;
-
 use crate::circuit::attribution_graph::layer_writes::lorsa_codes;
-use crate::common::*;
-use crate::sae::lorsa::Lorsa;
+use crate::sae::prelude::*;
 
 /// A layer's Lorsa, with what it reads in the only text: `[tokens, d]`.
 pub struct ReadingLorsa {

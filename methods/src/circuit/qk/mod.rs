@@ -21,16 +21,11 @@ mod tests;
 pub use parts::QkPart;
 pub use score::QkScore;
 
-use std::collections::BTreeMap;
-
 use crate::circuit::attribution_graph::dictionaries::of_layers;
 use crate::circuit::attribution_graph::frozen;
-use crate::common::*;
-use crate::model::config::Config;
-use crate::model::site::one_site;
 use crate::model::weights::Norm;
-use crate::sae::lorsa::Lorsa;
-use crate::sae::{Sae, Transcoders, one_place, site_of, writes_of};
+use crate::sae::prelude::*;
+use crate::sae::{Transcoders, one_place, site_of, writes_of};
 use head::ScoredHead;
 use kernels::Reach;
 use lorsa_head::LorsaHead;

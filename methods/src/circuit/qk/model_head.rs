@@ -3,7 +3,6 @@
 use super::head::{ScoredHead, key_of_largest};
 use super::rows::Rows;
 use crate::common::*;
-use crate::model::cache::Cache;
 use crate::model::config::{NormKind, QkNorm};
 use crate::model::weights::{Attention, Linear, Norm};
 use kernels::Reach;

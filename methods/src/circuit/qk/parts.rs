@@ -1,19 +1,14 @@
 //! The parts of the residual stream at one position before a layer: what embeddings, heads, MLPs, features and errors
 //! wrote, or the features of a dictionary of the stream itself.
 
-use std::collections::BTreeMap;
-
 use super::lorsas::LorsaCodes;
 use super::rows::Rows;
 use crate::circuit::attribution_graph::layer_writes::{reading, target};
-use crate::common::*;
-use crate::model::cache::Cache;
 use crate::model::hooks::checks::first_nan;
 use crate::model::reading::attribution::ResidualWriter;
 use crate::model::weights::{Attention, Block};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
-use crate::tensor::dtype;
 
 /// A part of what a query or a key is made of.
 #[derive(Debug, Clone, PartialEq)]

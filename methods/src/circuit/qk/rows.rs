@@ -1,7 +1,7 @@
 //! Vectors that add up, on their way through maps with biases and norms.
 
 use crate::common::*;
-use crate::model::config::{Config, NormKind};
+use crate::model::config::NormKind;
 use crate::model::weights::{Linear, Norm};
 
 /// Vectors whose sum is what a model computes, one for each part and a last one for what biases add: `[parts + 1, d]`.

@@ -1,14 +1,13 @@
 //! Pairs of parts sum to the score, for models and dictionaries of every kind, and lie where a known circuit has them.
 
 use super::*;
-use crate::base::random::stream;
 use crate::circuit::compiled::{self, CompiledPairOptions};
 use crate::circuit::graph::Port;
+use crate::features::samples::plain;
 use crate::fixtures::{config, configs, decoder};
-use crate::model::decoder::Decoder;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
-use crate::sae::{About, Activation, Parts, Scaling};
-use crate::tensor::{DType, Device, create};
+use crate::sae::{About, Parts, Scaling};
+use crate::tensor::create;
 
 const TEXT: [u32; 8] = [3, 1, 4, 1, 5, 9, 2, 6];
 
@@ -43,16 +42,13 @@ fn transcoders(model: &Decoder, reads: Reads, writes: Writes, crosses: bool) -> 
 fn dictionary(d: usize, site: &str, scaling: Scaling) -> Sae {
     let about = About { sites: vec![site.into()], ..About::default() };
     Sae::new(Parts {
-        encoder: random(&[12, d], 21),
         encoder_bias: Some(random(&[12], 22)),
-        activation: Activation::Relu,
-        decoder: random(&[12, d], 23),
         decoder_bias: Some(random(&[d], 24)),
         centred: true,
         rescaled: true,
-        skip: None,
         scaling,
         about,
+        ..plain(random(&[12, d], 21), random(&[12, d], 23))
     })
     .unwrap()
 }

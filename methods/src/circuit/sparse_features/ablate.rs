@@ -1,7 +1,5 @@
 //! Runs in which all dictionaries are spliced in at once: ablated units have other values than their own.
 
-use std::collections::BTreeMap;
-
 use candle_core::Var;
 use kernels::TapedTensor;
 
@@ -10,11 +8,8 @@ use super::cases::Cases;
 use super::gradients::noted;
 use super::placed::{DictionaryValues, PlacedDictionary};
 use super::units::Units;
-use crate::common::*;
-use crate::data::pairs::tokens::Prompt;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
-use crate::tensor::dtype;
+use crate::sae::prelude::*;
 
 /// The kept share of each unit of one dictionary, from 0 to 1, in all rows alike or in each: `[1 or rows, 1 or pos,
 /// features]` and `[1 or rows, 1 or pos, 1]`.
@@ -95,10 +90,6 @@ impl Hooks for Splices<'_> {
         }
         Ok(is_changed.then_some(x))
     }
-
-    fn last(&self) -> Option<Site> {
-        None
-    }
 }
 
 /// The metric and its derivatives by the kept share of each unit, summed over all rows of the runs.
@@ -172,10 +163,8 @@ impl AblationRuns<'_> {
         let run = self.cases.portion(part, Prompt::Clean, task)?;
         let others = self.others(part, run.batch().width(), task)?;
         let mut splices = Splices { placed: self.placed, others, keeping, read: BTreeMap::new() };
-        let points = run.points();
-        let pass = Pass { hooks: &mut splices, past: None, logits: Logits::Points(&points), task };
-        let logits = self.model.decoder.forward(run.batch(), pass)?;
-        run.values(&logits.ok_or_else(|| err!(Bug, "a pass without logits"))?)
+        let model = &self.model.decoder;
+        run.values(model, &model.end_at(run.batch(), &run.points(), &mut splices, None, task)?, task)
     }
 
     /// Returns the values of ablated units in a pass with a given number of positions.

@@ -12,11 +12,8 @@ use crate::circuit::ablations::NodeAblations;
 use crate::circuit::due::Due;
 use crate::circuit::graph::{Graph, Node, Part};
 use crate::circuit::{Ablations, Circuit};
-use crate::common::*;
-use crate::data::Text;
-use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// Runs of pairs of prompts with features and errors of dictionaries ablated.
 pub struct FeatureAblations<'a> {
@@ -210,8 +207,8 @@ impl NodeAblations for FeatureAblations<'_> {
 mod tests {
     use super::*;
     use crate::circuit::samples::{dictionary, model};
-    use crate::data::pairs::tokens::Prompt;
     use crate::fixtures::config;
+    use crate::intervene::fixtures::pair;
     use crate::sae::Activation;
 
     #[test]
@@ -220,13 +217,7 @@ mod tests {
         let task = Task::default();
         let d = model.decoder.config().d_model;
         let saes = ["resid_post.0", "mlp_out.1"].map(|site| dictionary(d, 10, Activation::TopK(4), site));
-        let pair = |clean: &[u32], corrupt: &[u32]| TokenPair {
-            clean: clean.to_vec(),
-            corrupt: corrupt.to_vec(),
-            answers: vec![vec![2]],
-            wrong: vec![vec![5]],
-            ..TokenPair::default()
-        };
+        let pair = |clean: &[u32], corrupt: &[u32]| pair(clean, corrupt, [2, 5]);
         let pairs = [pair(&[1, 2, 3, 0], &[1, 4, 3, 0]), pair(&[2, 0, 1], &[2, 3, 1]), pair(&[7, 7], &[7, 1])];
         let patch = NodeAblation::Patch;
         let summed = NodePositions::Summed;

@@ -3,9 +3,8 @@
 use std::rc::Rc;
 
 use crate::circuit::due::{Due, DueBatch};
-use crate::common::*;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::{Measure, MetricPlan, Normaliser, pairs_at_once};
+use crate::sae::prelude::*;
 
 /// Pairs of prompts with a metric, or the rows of a text with the probability of some tokens where they are due.
 pub struct Cases<'a> {
@@ -230,11 +229,29 @@ impl Portion<'_> {
         }
     }
 
-    /// Returns the value of each case from the logits at these points, with gradients where these have some.
-    pub fn values(&self, logits: &Tensor) -> Result<Tensor> {
+    /// Returns the value of each case from the end of a pass at these points, with gradients where this has some.
+    pub fn values(&self, model: &Decoder, end: &PassEnd, task: &Task) -> Result<Tensor> {
         match self {
-            Portion::Pairs(plan) => plan.values(logits),
-            Portion::Due(batch, tokens) => batch.values(&logits.to_dtype(DType::F32)?, tokens),
+            Portion::Pairs(plan) => plan.values(model, end, task),
+            Portion::Due(batch, tokens) => batch.values(model, end, tokens, 1, task),
+        }
+    }
+
+    /// Returns the value of each case in each of some copies of the batch, from the end of a pass at these points of one copy
+    /// after the other.
+    pub fn values_of_copies(
+        &self,
+        model: &Decoder,
+        end: &PassEnd,
+        copies: usize,
+        task: &Task,
+    ) -> Result<Vec<Vec<f64>>> {
+        match self {
+            Portion::Pairs(plan) => plan.values_of_copies(model, end, copies, task),
+            Portion::Due(batch, tokens) => {
+                let found = floats(&batch.values(model, end, tokens, copies, task)?)?;
+                Ok(found.chunks(batch.batch.rows().len()).map(<[f64]>::to_vec).collect())
+            }
         }
     }
 }

@@ -6,17 +6,13 @@
 //! back from all of them at once, since what is summed over them is linear. Several nodes are pulled back in copies of
 //! the batch, whose pass is computed once.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use super::deltas::Deltas;
 use super::effects::{NodeChanges, SearchInputs, UnitEffects};
 use super::gradients::{GradientSites, Pullback, WriteGradients};
 use super::placed::PlacedDictionary;
 use super::units::Unit;
 use crate::base::task::{Bar, InterruptibleWork};
-use crate::common::*;
-use crate::data::pairs::tokens::Prompt;
+use crate::sae::prelude::*;
 
 /// Number of tokens in a batch of copies.
 const TOKENS: usize = 1 << 11;

@@ -7,11 +7,9 @@ use super::gradients::{GradientSites, WriteGradients, noted};
 use super::placed::{DictionaryValues, PlacedDictionary};
 use super::units::Units;
 use super::{EffectMethod, SparseFeatureOptions};
-use crate::common::*;
-use crate::data::pairs::tokens::Prompt;
 use crate::intervene::rerun::Reruns;
-use crate::model::decoder::Logits;
 use crate::model::hooks::{Action, BoundHook};
+use crate::sae::prelude::*;
 
 /// Number of tokens of the copies of a batch in which one node each is moved.
 const TOKENS: usize = 1 << 11;
@@ -183,7 +181,7 @@ impl SearchInputs<'_> {
     fn unchanged(&self, run: &Portion, task: &Task) -> Result<Vec<f64>> {
         let points = run.points();
         let reruns = Reruns::new(&self.model.decoder, run.batch(), &[self.placed[0].writes], task)?;
-        floats(&run.values(&reruns.logits(1, Vec::new(), Logits::Points(&points), task)?)?)
+        floats(&run.values(&self.model.decoder, &reruns.end(Vec::new(), &points, task)?, task)?)
     }
 
     /// Sums the metric over cases, as it is reported.
@@ -237,13 +235,13 @@ impl SearchInputs<'_> {
             let hook = BoundHook::new(self.model.decoder.config(), &site, None, None, Box::new(action.begin()))?;
             let of_copy = |copy: usize| points.iter().map(move |(row, column)| (copy * texts + row, *column));
             let wanted: Vec<(usize, usize)> = (0..some.len()).flat_map(of_copy).collect();
-            let logits = reruns.logits(some.len(), vec![hook], Logits::Points(&wanted), task)?;
-            for (copy, (part, row)) in some.iter().enumerate() {
-                let found = run.values(&logits.narrow(0, copy * points.len(), points.len())?)?;
+            let end = reruns.end_of_copies(some.len(), vec![hook], &wanted, task)?;
+            let found = run.values_of_copies(&self.model.decoder, &end, some.len(), task)?;
+            for ((part, row), found) in some.iter().zip(found) {
                 let feature = part.map_or(placed.features(), |part| moving.features[part] as usize);
                 let wide = placed.features() + 1;
                 let number = self.units.start(level) + row.unwrap_or(0) * wide + feature;
-                sums.effects[number] += floats(&found)?.iter().sum::<f64>() - before;
+                sums.effects[number] += found.iter().sum::<f64>() - before;
             }
         }
         Ok(())

@@ -1,7 +1,5 @@
 //! The step from effects to a circuit: the nodes above a threshold, the edges between them, and the graph.
 
-use std::collections::BTreeMap;
-
 use super::ablated_values::AblatedValues;
 use super::cases::Cases;
 use super::edges::Edges;
@@ -13,14 +11,11 @@ use crate::circuit::ablations::naming_weights;
 use crate::circuit::due::Due;
 use crate::circuit::graph::{Edge, Graph, Node, Part};
 use crate::circuit::{CONTEXT, Circuit, row_length};
-use crate::common::*;
-use crate::data::Text;
 use crate::data::pack::gathered;
-use crate::data::pairs::tokens::TokenPair;
 use crate::features::feature::tokenizer;
 use crate::features::tokens::token_ids;
 use crate::intervene::metric::Measure;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::tensor::normalise::cosine;
 
 /// The part of a usual pass that each may take: a pass holds its gradients and all activations.

@@ -1,16 +1,11 @@
 //! Passes that note what dictionaries read and write, and take gradients where they write.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::Arc;
-
 use candle_core::Var;
 use kernels::TapedTensor;
 
 use super::cases::Portion;
 use super::placed::{DictionaryValues, PlacedDictionary};
 use crate::common::*;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{At, Hooks};
 
 /// A pass with variables at the sites where some dictionaries write.
@@ -132,9 +127,8 @@ impl WriteGradients {
         let mut values = Vec::new();
         let mut has_gradient = false;
         let taped = TapedTensor::of_tensor(|| -> Result<Tensor> {
-            let pass = Pass { hooks: &mut taps, past: None, logits: Logits::Points(&points), task };
-            let logits = model.forward(portion.batch(), pass)?;
-            let found = portion.values(&logits.ok_or_else(|| err!(Bug, "a pass without logits"))?)?;
+            let end = model.end_at(portion.batch(), &points, &mut taps, None, task)?;
+            let found = portion.values(model, &end, task)?;
             values = floats(&found.detach())?;
             has_gradient = found.track_op();
             Ok(found.sum_all()?)

@@ -68,7 +68,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of the search for a feature circuit.
-    #[derive(Debug, Clone)]
     pub struct SparseFeatureOptions {
         /// The method of effects: attribution, "integrated" gradients, or, "exact", a run with each node moved.
         method: EffectMethod = EffectMethod::Integrated;
@@ -83,11 +82,8 @@ crate::options! {
         steps: usize = 10 => at_least(1.0);
         with rules: GradientOptions => only("method", &["attribution", "exact"]);
     }
-}
 
-crate::options! {
     /// The circuit of pairs of prompts.
-    #[derive(Debug, Clone)]
     pub struct PairCircuitOptions {
         /// The values of ablated nodes: those in the run of the corrupt prompt, their means over all prompts, or zero.
         ablation: NodeAblation = NodeAblation::Patch;
@@ -95,11 +91,8 @@ crate::options! {
         positions: NodePositions = NodePositions::Summed;
         with search: SparseFeatureOptions;
     }
-}
 
-crate::options! {
     /// The circuit of tokens in a text.
-    #[derive(Debug, Clone)]
     pub struct TextCircuitOptions {
         /// A text that tokens begin with, or their ids: the tokens whose probability is measured.
         token: Vec<TokenPattern> = Vec::new() => usually("has to be given");

@@ -5,7 +5,6 @@ use crate::data::harvest::width;
 use crate::features::logits::written;
 use crate::model::site::Heads;
 use crate::sae::{Activation, Sae, Scaling, check_writes_behind, one_place, site_of, writes_of};
-use crate::tensor::dtype;
 
 /// A dictionary with the site that it reads and the site that it writes, which is the same unless it is a transcoder.
 #[derive(Debug, Clone)]

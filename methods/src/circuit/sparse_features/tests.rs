@@ -5,15 +5,9 @@ mod judged;
 mod plain;
 
 use crate::data::pairs::tokens::TokenPair;
+use crate::intervene::fixtures::pair;
 
 /// Returns two pairs of four tokens.
 fn pairs() -> Vec<TokenPair> {
-    let pair = |clean: [u32; 4], corrupt: [u32; 4]| TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: vec![vec![2]],
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    };
-    vec![pair([1, 2, 3, 0], [1, 4, 3, 0]), pair([2, 0, 1, 1], [2, 0, 3, 1])]
+    vec![pair([1, 2, 3, 0], [1, 4, 3, 0], [2, 5]), pair([2, 0, 1, 1], [2, 0, 3, 1], [2, 5])]
 }

@@ -19,16 +19,13 @@ use super::judge::by_level;
 use super::selection::Selection;
 use super::tree::{Stage, check_stream_alone, is_same};
 use super::{CONTEXT, check_draws, row_length};
-use crate::base::random::{OF_CALL, Seed, stream};
-use crate::common::*;
-use crate::data::Text;
+use crate::sae::prelude::*;
 use crate::sae::splice::ErrorTreatment;
 use runs::KeptRuns;
 
 pub use table::{errors, range};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SufficiencyOptions {
         /// Numbers of features kept.
         sizes: Vec<usize> = Vec::new() => usually("as many as the first tree beside it has, or 40, from a quarter to 16 \

@@ -1,7 +1,6 @@
 //! Runs of the model with all but some features of its dictionaries mean-ablated, measured where tokens are due.
 
 use super::{KeptFeatures, MeanEstimate, SufficiencyPoint};
-use crate::base::bootstrap::bootstrap;
 use crate::circuit::due::{Due, DueBatch};
 use crate::circuit::judge::change::LevelChange;
 use crate::circuit::tree::Stage;

@@ -1,7 +1,6 @@
 //! Sufficiency compared with full forward passes with hooks, and at both ends of the curve.
 
 use super::*;
-use crate::base::random::Seed;
 use crate::circuit::attribution::attribution;
 use crate::circuit::due::tests::due;
 use crate::circuit::samples::{FEATURES, found};
@@ -10,8 +9,7 @@ use crate::features::Survey;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::FeatureChoice;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
-use crate::sae::Sae;
-use crate::tensor::{DType, Tensor, normalise};
+use crate::tensor::normalise;
 
 const TOKENS: [u32; 2] = [0, 2];
 

@@ -5,9 +5,7 @@ mod on_pairs;
 mod on_prompt;
 
 use super::graph::{Graph, Node, Supernode};
-use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Result, names};
-use crate::err;
+use crate::common::*;
 
 pub use on_pairs::{GroupAblation, ablate};
 pub use on_prompt::{GroupIntervention, intervene};
@@ -21,7 +19,6 @@ pub struct GraphGroup<'a> {
 
 crate::options! {
     /// Random groups that a group is compared with.
-    #[derive(Debug, Clone)]
     pub struct RandomGroupOptions {
         /// Number of random groups of as many nodes of the same kinds.
         draws: usize = 10 => at_least(1.0);

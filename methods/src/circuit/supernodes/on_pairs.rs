@@ -2,15 +2,14 @@
 //! effects, and with random groups of as many nodes of the same kinds.
 
 use super::{GraphGroup, RandomGroupOptions};
-use crate::base::bootstrap::bootstrap;
 use crate::base::counts::count;
-use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::check_draws;
 use crate::circuit::edges::EdgeAblation;
 use crate::circuit::faithfulness::{UnitClasses, mean, measured};
 use crate::circuit::graph::{Graph, Units};
 use crate::circuit::sparse_features::NodeAblation;
+use crate::common::*;
 use crate::intervene::grid::quantity;
 use crate::intervene::metric::Measure;
 

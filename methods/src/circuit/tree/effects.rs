@@ -6,7 +6,6 @@ use super::read::CodeReader;
 use super::stage::Stage;
 use crate::common::*;
 use crate::model::decoder::Variants;
-use crate::tensor::dtype;
 
 /// Maximum number of elements of variants computed at a time.
 const AT_ONCE: usize = 1 << 24;

@@ -13,19 +13,16 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use super::dictionaries::Circuit;
 use super::graph::{Edge, Graph, Node, Part};
 use super::row_length;
 use crate::base::task::InterruptibleWork;
-use crate::common::*;
-use crate::data::{Text, harvest};
+use crate::data::harvest;
 use crate::features::card::{CardPlan, SurveyedDictionary, cards as cards_of};
 use crate::features::feature::check_feature;
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, Survey, Tally};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::tensor::normalise::cosine;
 use outliers::Outliers;
 

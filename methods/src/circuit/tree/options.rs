@@ -46,7 +46,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of the search for a tree; the defaults are those of Cunningham et al. 2023, section 5.
-    #[derive(Debug, Clone)]
     pub struct TreeOptions {
         /// Number of positions for each feature.
         contexts: usize = 20 => at_least(1.0);

@@ -1,9 +1,8 @@
 //! The measure of the target of a tree: the activation or the pre-activation of one feature.
 
 use super::options::ParentReading;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::sae::{About, Activation, Parts, Sae};
-use crate::tensor::{DType, Tensor, dtype};
 
 /// A reader of one feature of activations.
 pub struct CodeReader {

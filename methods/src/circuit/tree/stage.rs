@@ -1,8 +1,7 @@
 //! A dictionary of the residual stream, and its site in the model.
 
-use crate::common::*;
 use crate::features::feature::place;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// A dictionary at its site.
 #[derive(Debug, Clone)]
@@ -114,7 +113,6 @@ mod tests {
     use super::*;
     use crate::circuit::samples::{FEATURES, dictionary, model};
     use crate::fixtures::{config, configs};
-    use crate::model::config::Config;
     use crate::sae::Activation;
 
     #[test]

@@ -1,19 +1,14 @@
 //! Trees compared with the plain loop of full forward passes with hooks, in small models of every shape.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
-use crate::base::task::{Bar, Progress};
 use crate::circuit::samples::{FEATURES, dictionary, found, model};
 use crate::fixtures::configs;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::FeatureChoice;
-use crate::model::batch::Batch;
 use crate::model::hooks::Action;
-use crate::model::run::Ask;
 use crate::sae::Activation;
 use crate::sae::splice::ErrorTreatment;
+use crate::watch::{Moment, Watch};
 
 fn texts() -> Vec<Vec<u32>> {
     vec![vec![1, 4, 2, 0, 3, 7, 5], vec![2, 2, 9], vec![6]]
@@ -149,31 +144,14 @@ fn other_ways_to_ask_are_answered() {
     }
 }
 
-/// A bar that raises the flag once the second level begins.
-struct Interrupts {
-    flag: Arc<AtomicBool>,
-    begun: std::sync::Mutex<usize>,
-}
-
-impl Progress for Interrupts {
-    fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
-        let mut begun = self.begun.lock().unwrap();
-        *begun += usize::from(label.starts_with("ablating"));
-        self.flag.store(*begun == 2, Ordering::Relaxed);
-        crate::base::task::Silent.begin(label, None)
-    }
-
-    fn say(&self, _line: &str) {}
-}
-
 #[test]
 fn an_interruption_keeps_what_was_found() {
     let (model, saes, survey) = found();
     let target = most_active(&survey);
     let options = TreeOptions { contexts: 2, children: 2, ..TreeOptions::default() };
     let whole = from_survey(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
-    let flag = Arc::new(AtomicBool::new(false));
-    let task = Task::new(flag.clone(), Arc::new(Interrupts { flag: flag.clone(), begun: 0.into() }));
+    // The second level begins.
+    let (task, _) = Watch::until(Some(Moment::Begins("ablating", 2)));
     let part = from_survey(&model, &saes, &survey, target, &options, &task).unwrap();
     assert!(!part.is_whole && !task.is_interrupted());
     assert_eq!(part.edges, whole.edges[..part.edges.len()]);

@@ -1,8 +1,6 @@
 //! The messages of a file or a stream of Arrow, walked through before the crate decodes any: each must be whole, of a known
 //! version, and claim no more memory than there is.
 
-use std::ops::Range;
-
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::{
     Block, Endianness, MessageHeader, MetadataVersion, RecordBatch, Schema as IpcSchema, root_as_footer,
@@ -11,8 +9,7 @@ use arrow_ipc::{
 use arrow_schema::{ArrowError, Schema};
 
 use crate::base::budget::Budget;
-use crate::base::{Error, Result, memory};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The bytes that a file begins and ends with.
 const MAGIC: &[u8] = b"ARROW1";

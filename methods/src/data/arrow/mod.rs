@@ -2,9 +2,6 @@
 
 mod messages;
 
-use std::path::Path;
-use std::sync::Arc;
-
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::Block;
@@ -12,7 +9,6 @@ use arrow_ipc::reader::FileDecoder;
 use arrow_schema::Schema;
 
 use crate::base::error::guarded;
-use crate::base::files::Files;
 use crate::common::*;
 use messages::{Messages, Part};
 

@@ -6,9 +6,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lzma_rust2::{XzOptions, XzWriter};
 
-use crate::base::{Error, Result, Task};
+use crate::common::*;
 use crate::data::Text;
-use crate::{bail, err};
 
 /// Number of bytes compressed between two checks for an interruption.
 const PORTION: usize = 1 << 14;

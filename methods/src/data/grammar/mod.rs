@@ -23,8 +23,7 @@ mod writer;
 mod tests;
 
 use super::{Document, Documents};
-use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::common::*;
 use labels::{Col, value};
 use pen::Pen;
 use topics::{SOFTWARE, TOPICS, Topic};

@@ -1,7 +1,5 @@
 //! The guarantees of the language, checked on some hundreds of documents.
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
 
 use super::lexicon::names::{FEMALE, MALE};

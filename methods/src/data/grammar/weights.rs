@@ -1,10 +1,8 @@
 //! The share of each phenomenon in a text.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::base::{Result, names};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The phenomena, as they are named in a mix and in the column `phenomenon`.
 pub const PHENOMENA: [&str; 13] = [

@@ -1,7 +1,7 @@
 //! The hook that collects kept positions in a forward pass, and the widths of sites.
 
 use crate::common::*;
-use crate::model::config::{Config, DeltaNets, LatentAttention, StateSpaces, TimeMixing};
+use crate::model::config::{DeltaNets, LatentAttention, StateSpaces, TimeMixing};
 use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::Heads;
 

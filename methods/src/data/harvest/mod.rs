@@ -11,8 +11,6 @@ mod sink;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
@@ -20,9 +18,7 @@ use crate::base::task::Bar;
 use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{self, Row, TokenRows};
-use crate::model::config::Config;
-use crate::model::decoder::{Logits, Pass};
-use crate::model::site::{NAME_ONE, one_site, select};
+use crate::model::site::{NAME_ONE, select};
 use gather::{Gather, Gathered};
 
 pub use gather::width;

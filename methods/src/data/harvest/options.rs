@@ -1,9 +1,6 @@
 //! Options of reading activations on a text: the positions that are used, and the length of its rows.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{HarvestOptions, Skipped};
-use crate::base::names;
 use crate::common::*;
 use crate::data::{Text, pack};
 use crate::options::Plain;
@@ -20,9 +17,7 @@ crate::options! {
         /// Number of tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");
     }
-}
 
-crate::options! {
     /// The positions of a text that are read, chosen by their tokens and labels, too.
     #[derive(Debug, Clone, PartialEq)]
     pub struct SkipOptions {

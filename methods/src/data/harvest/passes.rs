@@ -4,7 +4,6 @@
 use rand::seq::SliceRandom;
 
 use super::{Blocks, Harvest, HarvestOptions, TextReading};
-use crate::base::random::stream;
 use crate::common::*;
 use crate::data::Text;
 
@@ -199,8 +198,6 @@ fn fillings(harvest: &mut Harvest, buffer: usize, task: &Task) -> Result<Vec<Fil
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::super::Skipped;
     use super::super::tests::{collected, letters, model};
     use super::*;

@@ -1,13 +1,10 @@
 //! The positions of a text that are harvested, and those that are skipped.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
 use crate::common::*;
 use crate::data::Text;
 use crate::data::pack::{self, Row};
-use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::Column;
 
 /// The positions that are skipped. Padding always is; by default nothing else.

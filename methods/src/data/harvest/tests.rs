@@ -1,16 +1,11 @@
 //! Tests that harvests equal the activations of the model, in every sink, without skipped positions.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use super::*;
 use crate::data::text;
 use crate::fixtures;
-use crate::model::config::{Config, Mixer};
-use crate::model::run::Ask;
-use crate::tensor::DType;
-use crate::tokenizer::Tokenizer;
+use crate::model::config::Mixer;
 use crate::tokenizer::labels::Column;
 
 pub const CONTEXT: usize = 8;

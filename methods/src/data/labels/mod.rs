@@ -12,7 +12,7 @@ mod lines;
 mod numerals;
 mod quotes;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use crate::common::*;
 use crate::tokenizer::labels::{Column, ColumnKind, DecidingByte, Mark, Marks};

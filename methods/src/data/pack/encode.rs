@@ -1,12 +1,9 @@
 //! Tokenizing documents on several threads, in order.
 
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::Arc;
 
-use crate::base::{Result, Task, parallel};
+use crate::common::*;
 use crate::data::{Document, Documents};
-use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::Labels;
 use crate::tokenizer::tokens::token_id;
 

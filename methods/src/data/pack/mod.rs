@@ -11,11 +11,9 @@ mod tests;
 pub use encode::{EncodedDocument, Encoder};
 pub use packed::{Row, Stretch, TokenRows, rows};
 
-use crate::base::names;
 use crate::common::*;
 use crate::data::Text;
 use crate::model::train::Batches;
-use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::{Column, ColumnKind};
 
 impl Text {
@@ -29,7 +27,6 @@ impl Text {
 
 crate::options! {
     /// Rows of a text that are read.
-    #[derive(Debug, Clone)]
     pub struct RowOptions {
         /// Number of tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");

@@ -1,17 +1,12 @@
 //! Rows of tokens, packed from the stream of documents without gaps, with the origin of each token.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::beginning;
 use super::encode::{EncodedDocument, Encoder};
-use crate::base::random::stream;
 use crate::common::*;
 use crate::data::Text;
-use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::Labels;
 
 /// The size of the shuffle buffer, in rows.

@@ -1,7 +1,5 @@
 //! Tests of packing, and of the rows that training reads.
 
-use std::ops::Range;
-
 use super::training::TrainingRows;
 use super::*;
 use crate::data::Document;

@@ -10,11 +10,9 @@ use super::beginning;
 use super::compact::Compact;
 use super::encode::Encoder;
 use super::packed::draw;
-use crate::base::random::stream;
 use crate::common::*;
 use crate::data::Text;
 use crate::model::train::{Batches, Examples, room};
-use crate::tokenizer::Tokenizer;
 
 /// Stretches of tokens for one row each: one more than the context, since the target of each is the next.
 trait Stretches {

@@ -10,13 +10,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use rand_chacha::ChaCha8Rng;
 
-use crate::base::random::stream;
-use crate::base::{Error, Result, Task, names};
-use crate::err;
+use crate::common::*;
 
 /// Two prompts, each of which an answer follows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +41,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct PairOptions {
         /// Number of pairs.
         n: usize = 100;

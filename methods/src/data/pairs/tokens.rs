@@ -1,11 +1,7 @@
 //! Pairs of prompts as a model reads them: token ids, the positions of a task's words, and pairs of one layout.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use super::{Draw, Pair, PairOptions};
 use crate::common::*;
-use crate::tokenizer::Tokenizer;
 
 crate::choices! {
     /// A prompt of a pair: the clean or the corrupt one.
@@ -17,7 +13,6 @@ crate::choices! {
 
 crate::options! {
     /// Requirements on pairs in the tokens of a model.
-    #[derive(Debug, Clone)]
     pub struct PairTokenOptions {
         /// Whether all prompts have the same number of tokens, with the words of `spans` at the same positions; of the
         /// layouts that a task has, the most frequent one.

@@ -2,8 +2,7 @@
 //! and pages need. The metadata are in Thrift's compact protocol.
 
 use crate::base::budget::Budget;
-use crate::base::{Error, Result};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Maximum nesting of groups in a schema, through which the crate recurses.
 const DEEPEST: usize = 64;

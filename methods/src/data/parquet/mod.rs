@@ -3,8 +3,6 @@
 mod footer;
 
 use std::fs::File;
-use std::path::Path;
-use std::sync::Arc;
 
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::ParquetError;
@@ -14,7 +12,6 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use crate::base::budget::Budget;
 use crate::base::disk::Mapping;
 use crate::base::error::guarded;
-use crate::base::files::Files;
 use crate::common::*;
 
 /// The number of values of a column that are read at once.

@@ -5,8 +5,7 @@ use std::io::{Read, Write};
 use lzma_rust2::{XzOptions, XzReader, XzWriter};
 
 use super::Settings;
-use crate::base::{Error, Result};
-use crate::{bail, err};
+use crate::common::*;
 
 const MAGIC: &[u8; 8] = b"MTSAMPLE";
 const VERSION: u32 = 1;

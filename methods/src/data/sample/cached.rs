@@ -1,16 +1,13 @@
 //! The cache of texts that models write: each text has a folder, named by a hash of everything that it depends on, and
 //! each group of its rows a file in it, which ends with the SHA-256 of the rows and of the key.
 
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::asset::read_head;
 use super::{Asset, Settings, read_asset, write_asset};
 use crate::base::access::Access;
 use crate::base::cache::{CacheFolder, DescribedFolder, described, unsealed};
-use crate::base::files::{Files, hex};
+use crate::base::files::hex;
 use crate::common::*;
 
 /// The ending of the file of a group of rows; its name is the number of the first one.

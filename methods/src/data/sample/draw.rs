@@ -4,15 +4,11 @@ use std::cmp::Ordering;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
 
 use super::Settings;
-use crate::bail;
 use crate::base::files::hex;
-use crate::base::random::stream;
 use crate::common::*;
-use crate::model::config::Config;
-use crate::model::decoder::{Logits, Pass, Past};
+use crate::model::decoder::Past;
 use crate::model::fingerprint::fingerprint;
 use crate::model::hooks::Chain;
 

@@ -1,14 +1,10 @@
 //! A sample of a model's text: its tokens, its passages, and the runs that it shares with another text.
 
-use std::sync::Arc;
-
 use super::{Asset, TextSamplingOptions, fingerprint, sample};
 use crate::common::*;
 use crate::data::Text;
-use crate::tokenizer::Tokenizer;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct DrawOptions {
         /// Number of tokens.
         tokens: usize = 10_000;

@@ -23,12 +23,10 @@ pub use stored::{bytes as bytes_inside, stored};
 
 pub use crate::model::fingerprint::fingerprint;
 
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 
 crate::options! {
     /// Options of sampling the tokens of text.
-    #[derive(Debug, Clone)]
     pub struct TextSamplingOptions {
         /// Sampling temperature.
         temperature: f64 = 0.85;

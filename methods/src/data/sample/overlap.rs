@@ -4,13 +4,10 @@
 //! The text becomes a suffix automaton (Blumer et al. 1985) of its size, through which the other one, however long,
 //! passes once.
 
-use std::sync::Arc;
-
 use super::Asset;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Text;
 use crate::data::whole::Whole;
-use crate::tokenizer::Tokenizer;
 
 /// Number of tokens processed between two checks for an interruption.
 const PORTION: usize = 1 << 14;

@@ -2,12 +2,10 @@
 //! memory and in the cache.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::{Asset, SampledGroups, Sampler, Settings, TextCache, TextKey, fingerprint};
 use crate::common::*;
 use crate::data::{Document, Documents, labels};
-use crate::tokenizer::Tokenizer;
 
 /// Parts of a text that have been written before.
 #[derive(Clone, Default)]

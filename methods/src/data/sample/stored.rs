@@ -27,7 +27,6 @@ pub fn stored() -> Result<Arc<Asset>> {
 mod tests {
     use super::*;
     use crate::base::Task;
-    use crate::base::access::{Access, Rules};
     use crate::base::files::Files;
     use crate::checkpoint::load;
     use crate::data::sample::{Settings, fingerprint};
@@ -36,7 +35,7 @@ mod tests {
     #[test]
     fn what_is_stored_was_drawn_from_the_model_inside() {
         let task = Task::default();
-        let files = Files::new(Access::new(std::path::Path::new("."), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(std::path::Path::new(".")).unwrap();
         let model = Model::load(&files, load::INSIDE, &load::LoadSettings::default(), &task).unwrap();
         let asset = stored().unwrap();
         assert_eq!(asset.weights, fingerprint(&model.decoder, &task).unwrap());

@@ -1,26 +1,16 @@
 //! Tests that sampled text is the same every time, stored or not.
 
 use std::fs;
-use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use serde_json::json;
-
 use super::*;
-use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::cache::clear;
-use crate::base::files::Files;
-use crate::base::random::stream;
-use crate::base::task::{Bar, Progress, Silent};
 use crate::checkpoint::described;
 use crate::data::{Document, Documents};
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
 use crate::model::generate::SamplingSettings;
 use crate::model::init;
-use crate::tensor::{DType, Device};
-use crate::tokenizer::Tokenizer;
+use crate::watch::Watch;
 
 const CONTEXT: usize = 12;
 
@@ -81,32 +71,18 @@ fn what_is_stored_goes_on_as_it_would_have() {
     assert!(sample(&decoder(), 0, 1, none, &Task::default()).is_err());
 }
 
-/// A progress listener that counts how often text is drawn, and the lines that are reported.
-#[derive(Default)]
-struct CountingProgress {
-    drawn: Mutex<usize>,
-    said: Mutex<Vec<String>>,
-}
-
-impl Progress for CountingProgress {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        *self.drawn.lock().unwrap() += usize::from(label == "drawing text");
-        Silent.begin(label, total)
-    }
-
-    fn say(&self, line: &str) {
-        self.said.lock().unwrap().push(line.into());
-    }
+/// Counts how often text was drawn.
+fn times_drawn(watch: &Watch) -> usize {
+    watch.begun().iter().filter(|label| *label == "drawing text").count()
 }
 
 #[test]
 fn a_second_reading_finds_what_the_first_has_drawn() {
     let names = ["<end>", "(", "a", ")", "'"].map(String::from).to_vec();
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
-    let counting = Arc::new(CountingProgress::default());
+    let (task, watch) = Watch::task();
     let kept = Arc::<SampledGroups>::default();
     let settings = Settings::default();
-    let task = Task::new(Arc::default(), counting.clone());
     // More than one group of rows.
     let read = |count: usize| {
         let written = TextCaches { kept: kept.clone(), ..TextCaches::default() };
@@ -115,13 +91,12 @@ fn a_second_reading_finds_what_the_first_has_drawn() {
     };
     let group = Sampler::new(&decoder(), 0, settings).unwrap().rows();
     let first = read(4 * group);
-    let drawn = *counting.drawn.lock().unwrap();
-    assert!(drawn >= 1);
+    let once = times_drawn(&watch);
+    assert!(once >= 1);
     assert_eq!(read(4 * group), first);
-    assert_eq!(*counting.drawn.lock().unwrap(), drawn);
-    assert_eq!(counting.said.lock().unwrap().len(), 1);
+    assert_eq!((times_drawn(&watch), watch.said().len()), (once, 1));
     // An interruption leaves nothing behind.
-    let interrupted = Task::new(Arc::new(true.into()), counting);
+    let interrupted = Task::new(Arc::new(true.into()), watch);
     let mut all = Passages::new(decoder(), tokenizer, settings, TextCaches::default(), &task).unwrap();
     assert!(all.next(&interrupted).is_err());
     assert_eq!(all.next(&task).unwrap().unwrap(), first[0]);
@@ -135,16 +110,13 @@ fn a_second_process_reads_what_the_first_has_written() {
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
     // A process has nothing in memory: what it reads, how often it draws, and what it says.
     let process = |seed: u64, fresh: bool| {
-        let counting = Arc::new(CountingProgress::default());
-        let task = Task::new(Arc::default(), counting.clone());
+        let (task, watch) = Watch::task();
         let cache = TextCache::open(&folder.path().join("cache"), &access, fresh).unwrap().map(Arc::new);
         let written = TextCaches { cache, ..TextCaches::default() };
         let settings = Settings { seed, ..Settings::default() };
         let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &task).unwrap();
         let read: Vec<Document> = (0..3).map(|_| all.next(&task).unwrap().unwrap()).collect();
-        let drawn = *counting.drawn.lock().unwrap();
-        let said = counting.said.lock().unwrap().clone();
-        (read, drawn, said)
+        (read, times_drawn(&watch), watch.said())
     };
     let writes = "sample, seed 7: the model writes this text now; it is kept in the cache for the next reading";
     let (first, drawn, said) = process(7, false);

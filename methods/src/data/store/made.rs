@@ -1,7 +1,6 @@
 //! The provenance of a store: enough to tell whether another harvest would give the same activations.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::base::files::hex;
 use crate::common::*;

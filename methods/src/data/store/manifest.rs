@@ -1,15 +1,11 @@
 //! The manifest of a store: its provenance, shards, and progress.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::made::Made;
-use crate::base::files::Files;
-use crate::base::{Result, json, names};
+use crate::base::json;
+use crate::common::*;
 use crate::data::harvest::Progress;
-use crate::tensor::DType;
-use crate::{bail, err};
 
 /// The name of the manifest in the folder.
 pub const MANIFEST: &str = "manifest.json";

@@ -17,16 +17,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use crate::base::files::{Files, TemporaryFolder};
-use crate::base::{Error, Result, Task};
+use crate::base::files::TemporaryFolder;
+use crate::common::*;
 use crate::data::Text;
 use crate::data::harvest::{SkipOptions, TextReading};
-use crate::err;
-use crate::model::Model;
-use crate::tensor::DType;
 
 pub use made::{Made, ModelMark, Width};
 pub use manifest::{Listed, MANIFEST, Manifest, shard_name};
@@ -69,7 +63,6 @@ crate::choices! {
 
 crate::options! {
     /// A harvest into a folder.
-    #[derive(Debug, Clone)]
     pub struct StoreOptions {
         /// The folder, or an address in object storage: `s3://bucket/folder`, `gs://..` or `az://..`. Without one the
         /// store is in a folder that is removed once nothing uses it any more.

@@ -3,7 +3,6 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::bail;
 use crate::common::*;
 
 /// The dtypes that a store may have.

@@ -1,8 +1,5 @@
 //! Reading a store from its beginning to its end.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use super::numbers::NumberList;
 use super::stored::Store;
 use crate::common::*;

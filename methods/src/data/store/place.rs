@@ -1,13 +1,11 @@
 //! Places of the files of a store: a folder, or a bucket of object storage.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::manifest::{MANIFEST, Manifest};
-use crate::base::files::{Files, hex};
+use crate::base::files::hex;
 use crate::common::*;
 use crate::net::{BucketFolder, Version, is_remote};
 

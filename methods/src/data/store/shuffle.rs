@@ -1,12 +1,9 @@
 //! Shuffled batches of a store, in constant memory.
 
-use std::sync::Arc;
-
 use rand::seq::SliceRandom;
 
 use super::numbers::NumberList;
 use super::stored::Store;
-use crate::base::random::stream;
 use crate::common::*;
 
 /// Number of rows in a chunk, which are read from the disk together.

@@ -1,9 +1,5 @@
 //! An open store: mapped files, or objects of a bucket, of which only what is being read is in memory.
 
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
 
 use super::made::{Made, ModelMark, Width};
@@ -12,14 +8,11 @@ use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::disk::Mapping;
-use crate::base::files::{Files, TemporaryFolder, hex};
-use crate::base::{Result, Task, memory, names};
+use crate::base::files::{TemporaryFolder, hex};
+use crate::common::*;
 use crate::data::harvest::{Moments, Progress};
-use crate::err;
-use crate::model::config::Config;
-use crate::model::site::{NAME_ONE, one_site};
+use crate::model::site::NAME_ONE;
 use crate::net::BucketFolder;
-use crate::tensor::DType;
 use crate::tensor::files::safetensors::Header;
 
 /// The number of bytes hashed between two checks for an interruption.

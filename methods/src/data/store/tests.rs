@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::access::{Access, Rules};
 use crate::data::harvest::tests::{collected, letters, model};
 use crate::data::harvest::{ActivationBlock, Blocks, HarvestOptions, Progress, Sink, Skipped};
 use crate::data::text;
@@ -16,10 +15,6 @@ use crate::model::config::Config;
 use crate::tensor::{Device, Tensor};
 
 const SITES: [&str; 2] = ["resid_post.0", "z.1.3"];
-
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-}
 
 fn small() -> StoreSettings {
     StoreSettings { shard_rows: Some(700), ..StoreSettings::default() }
@@ -35,7 +30,7 @@ fn long() -> Text {
 }
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: StoreSettings) -> Result<Arc<Store>> {
-    let files = files(folder);
+    let files = Files::unrecorded(folder).unwrap();
     let model = model(fixtures::config());
     harvest(
         &files,
@@ -117,7 +112,7 @@ impl Sink for StoppingSink<'_> {
 }
 
 fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
-    let files = files(folder);
+    let files = Files::unrecorded(folder).unwrap();
     let model = model(fixtures::config());
     let text = long();
     let task = Task::default();
@@ -144,10 +139,10 @@ fn a_harvest_that_was_stopped_anywhere_ends_with_the_same_bytes() {
         let before = stop_after(blocks, &again, 5000);
         assert!(before >= last && before < store.len());
         last = before;
-        let error = Store::open(&files(&again), &again).unwrap_err();
+        let error = Store::open(&Files::unrecorded(&again).unwrap(), &again).unwrap_err();
         assert!(error.message.ends_with("this store is not complete"), "{}", error.message);
         // A shard that was written before the kill and is not listed is written again.
-        let listed = Manifest::read(&files(&again), &again.join(MANIFEST)).unwrap().shards.len();
+        let listed = Manifest::read(&Files::unrecorded(&again).unwrap(), &again.join(MANIFEST)).unwrap().shards.len();
         std::fs::write(again.join(shard_name(listed)), "half").unwrap();
     }
     assert!(last > 0);
@@ -177,7 +172,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
         let other = refused(&SITES, &letters(documents, text::TextOptions::default()), small());
         assert!(other.contains("the text given texts is not the one"), "{other}");
     }
-    let files = files(place);
+    let files = Files::unrecorded(place).unwrap();
     let task = Task::default();
     let other = model(Config { d_mlp: 20, ..fixtures::config() });
     let options = HarvestOptions::default();
@@ -200,8 +195,8 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
 #[test]
 fn two_harvests_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let first = files(folder.path());
-    let second = files(folder.path());
+    let first = Files::unrecorded(folder.path()).unwrap();
+    let second = Files::unrecorded(folder.path()).unwrap();
     let model = model(fixtures::config());
     let text = text();
     let options = HarvestOptions::default();
@@ -236,7 +231,7 @@ fn shards_that_were_changed_are_found_and_numbers_that_are_none_told_with_their_
     let place = folder.path();
     stored(place, &SITES, &text(), small()).unwrap();
     let good = std::fs::read(shard(place)).unwrap();
-    let open = || Store::open(&files(place), place);
+    let open = || Store::open(&Files::unrecorded(place).unwrap(), place);
     // A change to another finite number is only detected by the hash.
     spoil(place, "resid_post.0", 16 * 3 + 5, 0.25);
     let error = open().unwrap().verify(&Task::default()).unwrap_err();
@@ -307,7 +302,7 @@ fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> StoreWrite
         dtype: dtype.into(),
         shard_rows,
     };
-    StoreWriter::begin(&files(folder), folder, made).unwrap()
+    StoreWriter::begin(&Files::unrecorded(folder).unwrap(), folder, made).unwrap()
 }
 
 fn block(numbers: &[f32], width: usize, first: u32) -> ActivationBlock {
@@ -327,7 +322,7 @@ fn numbered(folder: &Path, rows: usize, shard_rows: usize) -> Arc<Store> {
         assert!(writer.take(block(&numbers, 2, start as u32), &progress, &Task::default()).unwrap().is_continue());
     }
     writer.finish(&progress, &Task::default()).unwrap();
-    Store::open(&files(folder), folder).unwrap()
+    Store::open(&Files::unrecorded(folder).unwrap(), folder).unwrap()
 }
 
 fn taken(shuffled: &mut ShuffledStore, rows: usize) -> Vec<usize> {

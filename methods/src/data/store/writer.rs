@@ -1,15 +1,12 @@
 //! Writing a store: blocks become shards, and the manifest is updated after every shard.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use super::made::Made;
 use super::manifest::{Listed, Manifest, shard_name};
 use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS};
-use crate::base::files::Files;
 use crate::common::*;
 use crate::data::harvest::{ActivationBlock, Progress, Sink};
 use crate::net::Version;

@@ -1,8 +1,5 @@
 //! Arrow: each column of a table as one of the format's plain types, all of them nullable, in files and in streams.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -16,7 +13,6 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 
 use super::{ColumnType, check_names, check_there, kinds};
 use crate::base::budget::Budget;
-use crate::base::files::Files;
 use crate::common::*;
 use crate::data::arrow::Arrow;
 

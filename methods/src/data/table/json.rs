@@ -1,15 +1,14 @@
 //! Tables as JSON: a list of rows, each a map of column names to values, as pandas and polars read and write them. Rows may
 //! also stand one after the other, as in JSON lines.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use super::{ColumnType, cells, check_names, kinds};
-use crate::base::{Cell, Result, Table, json, memory};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 
 /// Writes the table as text, a row a line.
 ///

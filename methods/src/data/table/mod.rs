@@ -11,13 +11,10 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
 pub use rows::{JoinKind, JoinOptions, SortOptions, TableGroup, groups, head, join, kept, select, sort};
 
-use crate::base::files::{Files, utf8};
-use crate::base::{Cell, Error, Result, Table, Task, names};
-use crate::err;
+use crate::base::files::utf8;
+use crate::common::*;
 
 /// The endings of the files that a table is read from.
 pub const ENDINGS: [&str; 8] = ["csv", "json", "jsonl", "ndjson", "parquet", "arrow", "arrows", "feather"];

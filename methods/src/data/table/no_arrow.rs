@@ -1,9 +1,6 @@
 //! Tables of Arrow in a build without the feature `arrow`: refused.
 
-use std::path::Path;
-
-use crate::base::files::Files;
-use crate::base::{Error, Result, Table, Task};
+use crate::common::*;
 
 pub fn file(_table: &Table, _ending: &str) -> Result<Vec<u8>> {
     Err(Error::not_built("writer of Arrow", "arrow"))

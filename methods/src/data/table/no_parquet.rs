@@ -1,9 +1,6 @@
 //! Tables of Parquet in a build without the feature `parquet`: refused.
 
-use std::path::Path;
-
-use crate::base::files::Files;
-use crate::base::{Error, Result, Table, Task};
+use crate::common::*;
 
 pub fn written(_table: &Table) -> Result<Vec<u8>> {
     Err(Error::not_built("writer of Parquet", "parquet"))

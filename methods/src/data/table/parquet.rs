@@ -1,8 +1,5 @@
 //! Parquet: each column of a table as one of the format's plain types, all of them optional.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
@@ -13,7 +10,6 @@ use parquet::schema::types::{ColumnDescriptor, Type};
 
 use super::{ColumnType, check_names, check_there, kinds};
 use crate::base::budget::Budget;
-use crate::base::files::Files;
 use crate::common::*;
 use crate::data::parquet::Parquet;
 

@@ -7,7 +7,6 @@ use super::{cells, twice};
 use crate::common::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct SortOptions {
         /// Whether the largest come first. Missing cells come last either way.
         descending: bool = false;
@@ -25,7 +24,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct JoinOptions {
         /// The rows that are kept: "inner" leaves out rows without a partner, "left" keeps those of the first table.
         how: JoinKind = JoinKind::Inner;

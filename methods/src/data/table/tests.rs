@@ -1,7 +1,5 @@
 //! Tests of tables that are written and read back, in every format.
 
-use std::path::Path;
-
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;

@@ -8,11 +8,9 @@ use super::cut::Pieces;
 use super::find::TextFile;
 use super::tally::SharedTally;
 use super::{DocumentReader, EMPTY, NO_VALUE};
-use crate::base::files::Files;
-use crate::base::{Result, Task, names};
+use crate::common::*;
 use crate::data::Document;
 use crate::data::arrow::Arrow;
-use crate::err;
 
 pub struct ArrowColumn {
     file: Arrow,

@@ -1,14 +1,11 @@
 //! The files of a source: one file, all text files of a folder, or those that match a pattern.
 
-use std::path::{Path, PathBuf};
-
 use globset::{GlobBuilder, GlobSet};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::base::access::{self, Access};
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task, disk, names};
-use crate::err;
+use crate::base::disk;
+use crate::common::*;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

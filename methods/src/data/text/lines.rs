@@ -6,9 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::find::TextFile;
 use crate::base::disk::Mapping;
-use crate::base::files::Files;
-use crate::base::{Error, Result, Task, memory};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Bytes of a mapped file that are read before its pages are released, and between two checks for an interruption.
 const KEPT: usize = 4 << 20;

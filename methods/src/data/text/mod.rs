@@ -22,9 +22,6 @@ mod tokenizer;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
 pub use hold::TextPart;
 pub use options::{SourceOptions, TextOptions};
 pub use plain::Bounds;
@@ -34,12 +31,9 @@ pub use tokenizer::TextTokenizerOptions;
 use super::grammar::{Grammar, Mix, Split};
 use super::sample::{self, Passages, SampledGroups, Settings, TextCache, TextCaches, TextSamplingOptions};
 use super::{Document, Documents};
-use crate::base::files::Files;
-use crate::base::{Error, Result, Table, Task};
 use crate::checkpoint::{hub, load};
-use crate::model::decoder::Decoder;
-use crate::tokenizer::Tokenizer;
-use crate::{err, model};
+use crate::common::*;
+use crate::model;
 use data_set::{DataSet, SplitRequest};
 use labelled::LabelledDocuments;
 use mix::MixedDocuments;

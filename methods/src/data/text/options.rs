@@ -1,7 +1,5 @@
 //! The options of texts: what is read of any of them, and which documents of a source they are.
 
-use std::collections::BTreeMap;
-
 use super::data_set::is_on_hub;
 use super::{DocumentRules, GRAMMAR, ONE_IN, SAMPLE, TextPart};
 use crate::common::*;
@@ -33,7 +31,6 @@ impl TextOptions {
 
 crate::options! {
     /// Options of a source, which select its documents.
-    #[derive(Debug, Clone)]
     pub struct SourceOptions {
         /// A map of phenomena of the grammar with their weights; others are left out.
         mix: Option<BTreeMap<String, f64>> = None => usually("a balanced one");

@@ -1,15 +1,13 @@
 //! Plain text: splitting it into documents, and skipping what is not text.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::cut::{self, PIECE};
 use super::find::TextFile;
 use super::lines::Lines;
 use super::tally::SharedTally;
 use super::{DocumentReader, EMPTY};
-use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::data::Document;
 
 /// Rules that split a file into documents; by default a file is one document.

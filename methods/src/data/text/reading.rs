@@ -1,8 +1,5 @@
 //! Reading the documents of files and of strings, and counting them.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 #[cfg(feature = "arrow")]
 use super::arrow::ArrowColumn;
 use super::cut::Pieces;
@@ -15,7 +12,6 @@ use super::plain::{Bounds, PlainDocuments};
 use super::records::Records;
 use super::tally::{SharedTally, Tally};
 use super::{DocumentReader, EMPTY, ONE_IN};
-use crate::base::files::Files;
 use crate::common::*;
 use crate::data::{Document, Documents};
 

@@ -1,16 +1,13 @@
 //! Lines of JSON or of tab-separated values, one document each: the string in one field.
 
-use serde_json::Value;
-
 use super::cut::Pieces;
 use super::find::TextFile;
 use super::lines::Lines;
 use super::tally::SharedTally;
 use super::{DocumentReader, EMPTY};
-use crate::base::files::Files;
-use crate::base::{Result, Task, json};
+use crate::base::json;
+use crate::common::*;
 use crate::data::Document;
-use crate::err;
 
 /// Length, in bytes, of the longest line that is not skipped.
 const LONGEST: usize = 16 << 20;

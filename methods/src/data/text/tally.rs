@@ -120,32 +120,17 @@ impl SharedTally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::task::{Bar, Progress, Silent};
-
-    /// A task's progress that keeps the lines that are reported.
-    #[derive(Default)]
-    struct ReportedLines(Mutex<Vec<String>>);
-
-    impl Progress for ReportedLines {
-        fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-            Silent.begin(label, total)
-        }
-
-        fn say(&self, line: &str) {
-            self.0.lock().unwrap().push(line.into());
-        }
-    }
+    use crate::watch::Watch;
 
     #[test]
     fn what_was_left_out_is_said_once() {
-        let heard = Arc::new(ReportedLines::default());
-        let task = Task::new(Arc::default(), heard.clone());
+        let (task, watch) = Watch::task();
         let shared = SharedTally::default();
         shared.tell(&task);
         shared.with(|tally| tally.skip("rows without a value", || "a.parquet:row 3".into()));
         shared.tell(&task);
         shared.clone().tell(&task);
-        assert_eq!(*heard.0.lock().unwrap(), ["left out: rows without a value: 1 (a.parquet:row 3)"]);
+        assert_eq!(watch.said(), ["left out: rows without a value: 1 (a.parquet:row 3)"]);
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Reading sources of every kind.
 
 use std::io::Write;
-use std::path::Path;
 
 use super::*;
-use crate::base::access::{Access, Rules};
 
 struct TextFolder {
     folder: tempfile::TempDir,
@@ -15,11 +13,9 @@ impl TextFolder {
     fn new(contents: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in contents {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
+            kit::write(folder.path().join(name), bytes);
         }
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         Self { folder, files }
     }
 
@@ -440,15 +436,6 @@ fn separators_without_number_divide_one_line() {
     assert!(found.iter().enumerate().all(|(number, text)| *text == number.to_string()));
 }
 
-/// Interrupts a task after a moment.
-fn in_a_moment(task: &Task) {
-    let flag = task.flag().clone();
-    std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        flag.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-}
-
 /// Compresses a file that repeats its bytes, each time as a gzip member.
 fn again_and_again(bytes: &[u8], parts: usize) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -465,7 +452,7 @@ fn an_interruption_is_heard_within_a_line_that_does_not_end_and_before_one_that_
         for name in ["a.jsonl.gz", "a.txt.gz"] {
             let text = place.open(name, SourceOptions::default()).unwrap();
             let task = Task::default();
-            in_a_moment(&task);
+            kit::raise_after(task.flag(), 50);
             let mut documents = text.documents(&task).unwrap();
             let error = loop {
                 match documents.next(&task) {

@@ -2,11 +2,9 @@
 
 use super::Text;
 use crate::common::*;
-use crate::tokenizer::Tokenizer;
 use crate::tokenizer::train::{TokenizerOptions, train};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct TextTokenizerOptions {
         /// Maximum number of bytes read of a text of `data::text`; a text without end needs it.
         bytes: Option<usize> = None => usually("all");

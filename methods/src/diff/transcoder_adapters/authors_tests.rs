@@ -8,12 +8,10 @@ use super::branch::{Branch, TENSORS};
 use super::loss::{Lesson, LossStep};
 use super::*;
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::checkpoint::load::LoadSettings;
 use crate::circuit::attribution_graph::{AttributionGraphOptions, MlpPaths, TargetName, attribution_graph};
 use crate::diff::ModelPair;
 use crate::features::samples;
+use crate::fixtures::loaded;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::sae::{Sae, Transcoders};
@@ -25,9 +23,7 @@ use crate::training::LossRecord;
 const LAYERS: usize = 3;
 
 fn model(name: &str) -> Model {
-    let folder = kit::fixture("diffing/adapters").join(name);
-    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
-    Model::load(&files, &folder.display().to_string(), &LoadSettings::default(), &Task::default()).unwrap()
+    loaded(format!("diffing/adapters/{name}"))
 }
 
 fn step() -> BTreeMap<String, Tensor> {

@@ -7,9 +7,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::common::*;
-use crate::model::config::Config;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::tensor::{dtype, elementwise};
+use crate::tensor::elementwise;
 
 /// The names of an adapter's tensors in a checkpoint.
 pub const TENSORS: [&str; 4] = ["encoder", "encoder_bias", "decoder", "decoder_bias"];

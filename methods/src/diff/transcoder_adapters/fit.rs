@@ -1,7 +1,7 @@
 //! The fit of transcoder adapters: steps of Adam on the texts of two models.
 
 use rand::RngExt;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use sha2::{Digest, Sha256};
 
 use super::branch::{Branch, TENSORS};
@@ -9,7 +9,6 @@ use super::hybrid::hybrid;
 use super::loss::{Lesson, LossStep, StepLosses};
 use super::options::AdapterOptions;
 use crate::base::files::hex;
-use crate::base::random::stream;
 use crate::common::*;
 use crate::data::{Text, harvest};
 use crate::diff::ModelPair;

@@ -6,9 +6,8 @@ use super::options::AdapterLoss;
 use crate::common::*;
 use crate::diff::ModelPair;
 use crate::model::hooks::BoundHook;
-use crate::model::run::PassEnd;
 use crate::tensor::derivative::{ValueAndGradients, value_and_gradients};
-use crate::tensor::{dtype, float};
+use crate::tensor::float;
 use crate::training::LossRecord;
 
 /// The losses of a step, unweighted.

@@ -7,7 +7,6 @@ use crate::training::{Optimizer, Schedule, ScheduleShape};
 crate::options! {
     /// The loss of transcoder adapters: KL + bridge (KL of mixed passes) + streams (error of the residual stream) + l1 (size of
     /// codes). The defaults are those of the authors' runs.
-    #[derive(Debug, Clone)]
     pub struct AdapterLoss {
         /// Weight of the L1 penalty: the sum over layers of the mean over tokens of the sum of codes, each times the norm of
         /// its direction.
@@ -19,11 +18,8 @@ crate::options! {
         /// all layers.
         streams: f64 = 1.0 => at_least(0.0);
     }
-}
 
-crate::options! {
     /// Options of a fit of transcoder adapters.
-    #[derive(Debug, Clone)]
     pub struct AdapterOptions {
         /// Number of features of each adapter.
         features: Option<usize> = None => usually("four times the model's width").at_least(1.0);

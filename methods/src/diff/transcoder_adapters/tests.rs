@@ -6,7 +6,6 @@ use super::branch::Branch;
 use super::loss::{Lesson, LossStep, StepLosses};
 use super::*;
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::{Seed, stream};
 use crate::data::Text;
@@ -177,7 +176,7 @@ fn a_fit_that_was_stopped_goes_on_to_the_same_numbers() {
     let (base, tuned) = models();
     let pair = ModelPair::new(&base, &tuned).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let checkpoints =
         || CheckpointFolder { files: &files, folder: folder.path().join("checkpoints"), every: 2, fresh: false };
     let wanted = AdapterOptions { steps: 6, ..options() };

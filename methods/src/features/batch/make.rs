@@ -2,14 +2,12 @@
 //! histograms and intervals are exact.
 
 use super::{Batch, BatchActivation, BatchFeature};
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 use crate::features::contexts;
 use crate::features::feature::{check_feature, place, site};
 use crate::features::logits::written;
 use crate::model::batch::Batch as Rows;
 use crate::sae::{Sae, site_layer};
-use crate::tensor::dtype;
 
 /// The number of features in a file, as many as SAEDashboard computes at a time; correlations are within a file.
 pub const IN_FILE: usize = 128;
@@ -22,7 +20,6 @@ const BINS: usize = 50;
 
 crate::options! {
     /// Numbers in batch files, with SAEDashboard's defaults.
-    #[derive(Debug, Clone)]
     pub struct BatchOptions {
         /// Number of max-activating examples.
         top: usize = 20;

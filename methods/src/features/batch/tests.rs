@@ -9,10 +9,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::checkpoint::load;
 use crate::features::samples;
+use crate::fixtures::loaded;
 use crate::model::Model;
 use crate::sae::Sae;
 use crate::sae::load::LoadOptions;
@@ -24,10 +23,10 @@ fn folder() -> PathBuf {
 
 fn fixture() -> (Model, Sae, Vec<Vec<u32>>, Batch) {
     let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let name = |part: &str| folder().join(part).display().to_string();
-    let model = Model::load(&files, &name("model"), &load::LoadSettings::default(), &Task::default()).unwrap();
-    let sae = Sae::load(&files, &name("sae"), &LoadOptions::default(), &Task::default()).unwrap();
+    let files = Files::unrecorded(out.path()).unwrap();
+    let place = folder().join("sae").display().to_string();
+    let model = loaded("dashboard/model");
+    let sae = Sae::load(&files, &place, &LoadOptions::default(), &Task::default()).unwrap();
     let tensors = kit::tensors("dashboard/tokens.safetensors");
     let rows = tensors["tokens"].to_dtype(DType::U32).unwrap().to_vec2().unwrap();
     let theirs = parse(&std::fs::read(folder().join("batch-0.json")).unwrap()).unwrap();

@@ -2,17 +2,15 @@
 
 use super::{FeatureCard, Group};
 use crate::base::{Card, HeatText};
-use crate::common::*;
 use crate::features::contexts::{self, Context};
 use crate::features::feature::{check_feature, place};
 use crate::features::histogram::class_name;
 use crate::features::survey::{Moment, Spread, Survey, Tally, Window, Windows};
 use crate::features::{logits, neighbours};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 crate::options! {
     /// Contents of a card that are read from a text.
-    #[derive(Debug, Clone)]
     pub struct CardOptions {
         /// Number of max-activating examples.
         top: usize = 8;

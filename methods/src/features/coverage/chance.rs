@@ -8,8 +8,7 @@
 use rand::seq::SliceRandom;
 
 use super::rules::Bits;
-use crate::base::random::stream;
-use crate::base::{Result, Task, memory, parallel};
+use crate::common::*;
 
 /// The number of permutations.
 pub const PERMUTATIONS: usize = 499;

@@ -11,16 +11,12 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use super::evaluate::codes::Active;
 use super::evaluate::reading::{EvaluationReading, EvaluationTokens, ReadingOptions};
 use super::evaluate::score::{Evaluation, Score};
 use crate::base::bootstrap::intervals;
-use crate::common::*;
-use crate::data::Text;
 use crate::probes::measures::{auroc, runs};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use chance::{PERMUTATIONS, corrected};
 use rules::{BestRules, Bits, CoverageRule, HeldOutRows, RuleMeasures, RuleRows, TokenLabels};
 

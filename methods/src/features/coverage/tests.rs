@@ -1,12 +1,10 @@
 //! Tests of coverage by a dictionary that has a label for a feature, and by one that has none.
 
 use super::*;
+use crate::features::samples::plain;
 use crate::features::text_codes::tests::{WORDS, model};
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::model::site::select;
-use crate::sae::{About, Activation, Parts, Scaling, baselines};
-use crate::tensor::{Device, Tensor};
+use crate::sae::{About, Parts, baselines};
 
 /// Returns documents of words in which brackets, numbers and capitals occur at irregular places.
 fn text() -> Text {
@@ -28,18 +26,8 @@ fn at_token(model: &Model, id: u32) -> Sae {
     let x = x.reshape((1, 16)).unwrap();
     let size = x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
     let rows = Tensor::cat(&[&x, &x], 0).unwrap();
-    of(Parts {
-        encoder: rows.clone(),
-        encoder_bias: Some(Tensor::new(&[-0.95 * size, -9.0 * size], &Device::Cpu).unwrap()),
-        activation: Activation::Relu,
-        decoder: rows,
-        decoder_bias: None,
-        centred: false,
-        rescaled: false,
-        skip: None,
-        scaling: Scaling::None,
-        about: About::default(),
-    })
+    let encoder_bias = Some(Tensor::new(&[-0.95 * size, -9.0 * size], &Device::Cpu).unwrap());
+    of(Parts { encoder_bias, ..plain(rows.clone(), rows) })
 }
 
 fn row<'a>(table: &'a Table, label: &str) -> &'a [Cell] {

@@ -1,14 +1,9 @@
 //! Words about features from a table: descriptions, explanations or labels, with their scores and where they come from.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
-use crate::base::files::Files;
-use crate::common::*;
 use crate::data::table;
 use crate::features::card::Description;
 use crate::options::{Plain, Setting};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// Names of the columns that may have the words; `SCORES` are those that may have the score.
 const WORDS: [&str; 3] = ["description", "explanation", "label"];
@@ -121,7 +116,6 @@ impl Setting for Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::{Access, Rules};
 
     #[test]
     fn words_are_found_by_site_and_index_and_of_several_the_first_counts() {
@@ -138,7 +132,7 @@ mod tests {
             |site: &str| said.of_site(site).map(|(feature, said)| (feature, said.words.score)).collect::<Vec<_>>();
         assert_eq!((listed("resid_post.1"), listed("resid_post.0")), (vec![(12, 0.9)], vec![]));
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let files = Files::unrecorded(folder.path()).unwrap();
         for ending in ["csv", "json", "parquet"] {
             let path = format!("words.{ending}");
             files.save_whole(Path::new(&path), table::encoded(&table, ending).unwrap().unwrap()).unwrap();

@@ -13,10 +13,8 @@ use super::contexts::quoted;
 use super::feature::check_feature;
 use super::survey::{KeptPositions, Survey};
 use crate::base::files::hex;
-use crate::common::*;
-use crate::data::Text;
 use crate::data::harvest::{PositionOptions, TextReading};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 pub use descriptions::{Said, SaidWords};
 
@@ -27,7 +25,6 @@ pub const MOST_CARDS: usize = 1 << 15;
 const FORM: u32 = 1;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct DashboardOptions {
         /// Folder of the pages.
         dir: String = "dashboard".into();

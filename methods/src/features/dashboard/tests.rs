@@ -1,7 +1,6 @@
 //! Tests that cards of one pass equal the cards that are made one by one, and that every feature has an entry.
 
 use super::*;
-use crate::base::Table;
 use crate::data::text::TextOptions;
 use crate::features::card::{card, cards};
 use crate::features::neighbours::{self, Neighbour};

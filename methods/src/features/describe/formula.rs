@@ -1,8 +1,6 @@
 //! Facts joined by "and", "or" and "but not": the form of a description, and the search for the best one.
 
-use std::ops::Range;
-
-use crate::base::order;
+use crate::common::*;
 use crate::features::facts::{Fact, FactRole};
 
 /// The rise of the correlation from which a further condition is added.

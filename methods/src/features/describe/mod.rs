@@ -7,16 +7,12 @@
 mod formula;
 mod rule;
 
-use std::ops::Range;
-
 use rand::seq::SliceRandom;
 
 use super::facts::{Fact, looks, of_labels, strings};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
-use crate::base::random::{OF_CALL, Seed, stream};
-use crate::common::*;
-use crate::data::Text;
+use crate::sae::prelude::*;
 use formula::{CodeColumn, Formula, Mask, best};
 
 pub use rule::{KnownFacts, Rule};
@@ -32,7 +28,6 @@ const FRAGMENT: usize = 64;
 const FRAGMENTS: usize = 20;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct DescribeOptions {
         /// Seed of the fragments drawn for the scores.
         seed: Seed = Seed::default() => usually(OF_CALL);

@@ -1,7 +1,5 @@
 //! A description as a rule that is true or false of each token of any text.
 
-use std::collections::BTreeMap;
-
 use super::formula::{Formula, Join};
 use crate::common::*;
 use crate::features::TextCodes;
@@ -70,8 +68,6 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::base::Task;
-    use crate::base::random::stream;
     use crate::features::describe::rules;
     use crate::features::text_codes::tests::WORDS;
 

@@ -5,10 +5,9 @@ use super::codes::TokenCodes;
 use super::probing::{fitted, scores};
 use super::questions::BalancedTokens;
 use super::reading::{DictionaryCodes, KeptActivations};
-use crate::base::{Result, Task, order};
+use crate::common::*;
 use crate::probes::Probe;
 use crate::sae::Scaling;
-use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// A probe, and what each feature of a dictionary adds to its score with an activation of 1.
 pub struct ProbeOnFeatures {

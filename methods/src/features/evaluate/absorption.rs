@@ -11,7 +11,6 @@ use super::reading::{DictionaryCodes, EvaluationReading};
 use crate::common::*;
 use crate::probes::Probe;
 use crate::sae::Scaling;
-use crate::tensor::dtype;
 
 /// The least cosine with the probe of a feature that absorbs all of a label.
 const FULL_COSINE: f64 = 0.025;

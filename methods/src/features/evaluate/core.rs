@@ -3,7 +3,6 @@
 
 use super::reading::{DictionaryCodes, EvaluationReading};
 use super::score::Score;
-use crate::base::bootstrap::bootstrap;
 use crate::common::*;
 use crate::sae::SitePair;
 use crate::sae::metrics::{Effect, EvaluationText, Losses, effects};

@@ -2,12 +2,11 @@
 //! the model finds likelier than the wrong ones.
 
 use super::reading::EvaluationReading;
-use crate::common::*;
-use crate::data::pairs::tokens::{PairTokenOptions, Prompt, TokenPair, token_pairs};
+use crate::data::pairs::tokens::{PairTokenOptions, token_pairs};
 use crate::data::pairs::{PairOptions, TASKS};
 use crate::intervene::metric::{Measure, MetricPlan, pairs_at_once};
 use crate::model::hooks::{At, BoundHook, Chain, Edit};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::sae::splice::{ErrorTreatment, Splice, masked};
 
 /// The label column of a text of the labelled language, whose tasks the model may know.

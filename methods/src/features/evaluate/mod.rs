@@ -21,20 +21,15 @@ mod spurious;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use super::coverage::Coverage;
-use crate::common::*;
-use crate::data::Text;
 use crate::probes::Probe;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use questions::{ProbeQuestion, QuestionOptions};
 use reading::{EvaluationReading, EvaluationTokens, ReadingOptions};
 use score::{Evaluation, Score};
 
 crate::options! {
     /// Options of an evaluation.
-    #[derive(Debug, Clone)]
     pub struct EvaluateOptions {
         /// Number of rows of the text for loss recovered.
         rows: usize = 64 => at_least(1.0);

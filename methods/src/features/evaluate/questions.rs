@@ -1,17 +1,14 @@
 //! Questions that feature activations can answer: whether a token has a label, and which letter a word begins with,
 //! each as two balanced samples of tokens, one to fit on and one to judge on.
 
-use std::collections::BTreeMap;
-
 use rand::seq::SliceRandom;
 
 use super::reading::EvaluationTokens;
-use crate::base::random::stream;
+use crate::common::*;
 use crate::probes::{ClassLabels, ClassName};
 
 crate::options! {
     /// Sizes of the samples that probes are fitted and judged on.
-    #[derive(Debug, Clone)]
     pub struct QuestionOptions {
         /// Maximum number of labels that probes are fitted for, spread evenly over those of the text.
         labels: usize = 32 => at_least(1.0);

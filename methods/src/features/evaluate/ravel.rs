@@ -8,17 +8,13 @@
 //! estimated effect on the attribute less that on the others (gradient times difference of activations), on half of the
 //! pairs. Pairs that the model does not answer right in both prompts are left out.
 
-use std::collections::BTreeMap;
-
 use super::ablated::written;
 use super::reading::{DictionaryCodes, EvaluationReading};
 use crate::common::*;
 use crate::data::pairs::PairOptions;
 use crate::data::pairs::tokens::{PairTokenOptions, Prompt, TokenPair, token_pairs};
 use crate::intervene::metric::{Measure, MetricPlan, values};
-use crate::model::decoder::Logits;
 use crate::model::hooks::{At, BoundHook, Chain, Edit};
-use crate::tensor::dtype;
 
 /// The attributes of one kind of entity.
 const GROUPS: [&[&str]; 3] = [&["trade", "home", "friend"], &["capital", "language"], &["country", "river"]];
@@ -164,9 +160,9 @@ impl Facts {
         let other = read(&pair.corrupt)?;
         let one = std::slice::from_ref(&pair);
         let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, one, Prompt::Clean, &[0], task)?;
-        let mut metric = |logits: &Tensor| Ok(plan.values(logits)?.sum_all()?);
-        let points = Logits::Points(plan.points());
-        let found = model.decoder.grads(plan.batch(), Vec::new(), &[place], points, &mut metric, task)?;
+        let mut metric = |end: &PassEnd| Ok(plan.values(&model.decoder, end, task)?.sum_all()?);
+        let points = plan.points();
+        let found = model.decoder.grads_of_end(plan.batch(), Vec::new(), &[place], points, &mut metric, task)?;
         // Answers of several tokens are texts of their own, which all have the entity.
         let slopes = found.cache.at(place)?;
         let mut sum = vec![0.0; clean.elem_count()];

@@ -2,22 +2,17 @@
 //! dictionary and of random directions, the measures of both, and the activations of those tokens that probes are
 //! fitted on.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use faer::Mat;
 
 use super::codes::TokenCodes;
-use crate::base::random::{OF_CALL, Seed, stream};
-use crate::common::*;
+use crate::data::harvest;
 use crate::data::pack::Row;
-use crate::data::{Text, harvest};
 use crate::features::facts::{Fact, of_labels};
 use crate::features::feature::place;
 use crate::features::text_codes::{TextCodes, TextLimits, finite};
-use crate::sae::Sae;
 use crate::sae::baselines::{CovarianceMoments, random_about};
 use crate::sae::metrics::{CodedBatch, MeasureOptions, Measures, Meter};
-use crate::tensor::dtype;
+use crate::sae::prelude::*;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -27,7 +22,6 @@ const CODES: usize = 1 << 23;
 
 crate::options! {
     /// The part of a text that dictionaries are evaluated on.
-    #[derive(Debug, Clone)]
     pub struct ReadingOptions {
         /// Maximum number of tokens of the text.
         tokens: usize = 200_000;

@@ -1,8 +1,6 @@
 //! The numbers of an evaluation: each with its interval, its control, its sample size, and its formula.
 
-use crate::base::bootstrap::bootstrap;
-use crate::base::{Cell, Error, Result, Table, names};
-use crate::err;
+use crate::common::*;
 
 /// A number about a dictionary.
 #[derive(Debug, Clone, PartialEq)]

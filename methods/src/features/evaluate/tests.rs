@@ -1,39 +1,27 @@
 //! Tests of the core measures against SAEBench's recorded ones, and of an evaluation as a whole.
 
-use serde_json::Value;
-
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::checkpoint::load::LoadSettings;
+use crate::features::samples::plain;
 use crate::features::text_codes::tests::{WORDS, model};
+use crate::fixtures::loaded;
 use crate::sae::metrics::{EvaluationText, KlPositions, MeasureOptions, effect, measured};
-use crate::sae::{About, Activation, Parts, Scaling, SitePair};
+use crate::sae::{About, Parts, SitePair};
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::ints;
 
 /// Builds the dictionary of the fixture.
 fn recorded(reader: &SafetensorsFile<&[u8]>) -> Sae {
     let tensor = |name: &str| reader.tensor(name).unwrap();
-    let parts = Parts {
-        encoder: tensor("W_enc").t().unwrap().contiguous().unwrap(),
-        encoder_bias: Some(tensor("b_enc")),
-        activation: Activation::Relu,
-        decoder: tensor("W_dec"),
-        decoder_bias: Some(tensor("b_dec")),
-        centred: true,
-        rescaled: false,
-        skip: None,
-        scaling: Scaling::None,
-        about: About { kind: "relu".into(), sites: vec!["resid_post.1".into()], ..About::default() },
-    };
-    Sae::new(parts).unwrap()
+    let encoder_bias = Some(tensor("b_enc"));
+    let decoder_bias = Some(tensor("b_dec"));
+    let about = About { kind: "relu".into(), sites: vec!["resid_post.1".into()], ..About::default() };
+    let parts = plain(tensor("W_enc").t().unwrap().contiguous().unwrap(), tensor("W_dec"));
+    Sae::new(Parts { encoder_bias, decoder_bias, centred: true, about, ..parts }).unwrap()
 }
 
 #[test]
 fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
-    let folder = kit::fixture("scores");
-    let bytes = std::fs::read(folder.join("saebench_core.safetensors")).unwrap();
+    let bytes = std::fs::read(kit::fixture("scores/saebench_core.safetensors")).unwrap();
     let reader = SafetensorsFile::new(&bytes[..]).unwrap();
     let expected = kit::json("scores/saebench_core.json");
     let near = |found: f64, path: &str, tolerance: f64| {
@@ -59,9 +47,7 @@ fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
     let theirs = expected.pointer("/sparsity_and_variance/explained_variance").and_then(Value::as_f64).unwrap();
     assert!((found.fve.unwrap() - theirs).abs() > 0.05);
 
-    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
-    let name = folder.join("model").display().to_string();
-    let model = Model::load(&files, &name, &LoadSettings::default(), &task).unwrap();
+    let model = loaded("scores/model");
     let ids = ints(&reader.tensor("tokens").unwrap()).unwrap();
     let texts: Vec<EvaluationText> = ids
         .chunks(10)

@@ -8,9 +8,7 @@ use super::fragments::{Fragments, Half};
 use super::simulated::holds;
 use super::verdicts::{self, TextVerdict};
 use super::words::marked;
-use crate::base::bootstrap::bootstrap;
-use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::common::*;
 use crate::features::describe::KnownFacts;
 use crate::questions::Question;
 

@@ -1,12 +1,10 @@
 //! Answers as delphi 0.1.3 reads them (EleutherAI/delphi, `classifier.py`, `simulator.py` and `llm_interface.py`), so
 //! that its results can be reproduced; each function says where it differs from ours.
 
-use serde_json::Value;
-
 use super::simulation::MOST;
 use super::verdicts::TextVerdict;
-use crate::base::{Result, json};
-use crate::err;
+use crate::base::json;
+use crate::common::*;
 use crate::questions::Reply;
 
 /// Reads the verdicts of an answer to a question that could show `shown` texts.

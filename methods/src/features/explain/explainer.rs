@@ -1,17 +1,13 @@
 //! Explanations of features, from fragments of the explainer's half.
 
-use serde_json::{Value, json};
-
 use super::explanation::{Answerer, Explanation};
 use super::fragments::{FragmentOptions, Fragments, Half};
 use super::simulation::MOST;
 use super::words::{marked, one_line, shown};
-use crate::base::random::Seed;
-use crate::common::*;
-use crate::data::Text;
 use crate::features::describe;
 use crate::features::feature::FeatureList;
 use crate::questions::Question;
+use crate::sae::prelude::*;
 
 /// The number of fragments that an explainer is shown, every second one of the ten strongest: the same share of them as
 /// is judged.
@@ -26,7 +22,6 @@ const SYSTEM: &str = "A feature of a neural network is active at some tokens of 
     Answer with nothing but the phrase.";
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ExplainOptions {
         /// Seed of the fragments.
         seed: i64 = 0;

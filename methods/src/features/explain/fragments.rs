@@ -1,18 +1,13 @@
 //! Fragments of a text: one of each document, drawn at random, half of them to explain features and half to judge.
 
-use std::ops::Range;
-
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::base::random::{Seed, stream};
-use crate::common::*;
-use crate::data::Text;
 use crate::data::pack::{EncodedDocument, Encoder, Row};
 use crate::features::TextCodes;
 use crate::features::feature::{FeatureList, tokenizer};
-use crate::sae::{About, Parts, Sae};
-use crate::tokenizer::Tokenizer;
+use crate::sae::prelude::*;
+use crate::sae::{About, Parts};
 use crate::tokenizer::labels::Labels;
 
 /// The largest number of documents that are read for each fragment; a document that is shorter than a fragment is
@@ -21,7 +16,6 @@ const DOCUMENTS: usize = 20;
 
 crate::options! {
     /// The fragments of a text that features are explained by and judged on.
-    #[derive(Debug, Clone)]
     pub struct FragmentOptions {
         /// Number of fragments, each from another document: half to explain, half to judge.
         fragments: usize = 1024 => at_least(4.0).at_most(1e6);

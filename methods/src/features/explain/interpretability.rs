@@ -5,10 +5,8 @@ use super::explainer::{self, LENGTH};
 use super::explanation::Answerer;
 use super::fragments::Fragments;
 use super::score::{self, Details, ExplanationScore, ScoreOptions};
-use crate::base::bootstrap::bootstrap;
-use crate::common::*;
-use crate::data::Text;
 use crate::features::feature::FeatureList;
+use crate::sae::prelude::*;
 
 /// The seed of the bootstrap.
 const SEED: u64 = 0;

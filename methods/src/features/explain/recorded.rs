@@ -1,10 +1,7 @@
 //! Scores from recorded exchanges: earlier answers of a judge, to microtome or to another program, compared with the
 //! truth.
 
-use std::path::Path;
-
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::classified::JudgedVerdict;
 use super::explanation::Explanation;
@@ -12,10 +9,9 @@ use super::score::{self, ExplanationScore, Method};
 use super::simulated::{self, CorrelationSums, FragmentPrediction, SimulationScores};
 use super::verdicts::{self, TextVerdict};
 use super::{classified, delphi, simulation, words};
-use crate::base::files::Files;
-use crate::base::{Cell, Error, Result, Table, Task, json, memory};
+use crate::base::json;
+use crate::common::*;
 use crate::data::table::select;
-use crate::err;
 use crate::questions::{Reply, TokenChances};
 
 /// The hint of errors about exchanges.
@@ -33,7 +29,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct AnswerOptions {
         /// The method by which explanations were judged.
         method: Method = Method::Simulation;

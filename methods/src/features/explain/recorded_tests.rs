@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::delphi;
 use super::recorded::{AnswerOptions, Exchange, ReadAs, read, scores};
 use super::score::Method;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Cell, Table, Task};
 use crate::questions::{Reply, TokenChances};
@@ -20,7 +19,7 @@ fn loaded(text: &str) -> crate::base::Result<Vec<Exchange>> {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("exchanges.json");
     std::fs::write(&place, text).unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     Exchange::load(&files, &place, &Task::default())
 }
 

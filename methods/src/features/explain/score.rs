@@ -6,10 +6,8 @@ use super::explanation::{Answerer, Explanation};
 use super::fragments::{FragmentOptions, Fragments};
 use super::simulated::{self, CorrelationSums, JudgedFragment, SimulationScores};
 use super::verdicts::TextVerdict;
-use crate::base::random::{OF_CALL, Seed};
-use crate::common::*;
-use crate::data::Text;
 use crate::features::feature::FeatureList;
+use crate::sae::prelude::*;
 
 crate::choices! {
     /// Methods to judge an explanation.
@@ -34,7 +32,6 @@ impl Method {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ScoreOptions {
         /// The method by which explanations are judged.
         method: Method = Method::Simulation;

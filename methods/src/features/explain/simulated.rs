@@ -4,7 +4,6 @@ use super::explainer::every_second;
 use super::explanation::{Answerer, Explanation};
 use super::fragments::{Fragments, Half};
 use super::simulation::{self, MOST};
-use crate::base::bootstrap::bootstrap;
 use crate::common::*;
 use crate::features::describe::KnownFacts;
 use crate::questions::Question;

@@ -2,11 +2,10 @@
 //! fragment, from its explanation alone.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::words::shown;
-use crate::base::{Result, json as reading};
-use crate::err;
+use crate::base::json as reading;
+use crate::common::*;
 use crate::questions::{Question, Reply};
 
 /// The largest value that is simulated.

@@ -1,8 +1,6 @@
 //! Detection and fuzzing (Paulo et al. 2024): a judge decides for some texts at a time whether a feature is active in
 //! them, or whether it is active at the marked tokens.
 
-use serde_json::json;
-
 use crate::common::*;
 use crate::questions::{Question, Reply, TokenChances};
 

@@ -1,10 +1,7 @@
 //! Facts about tokens and those before them: identity, characters, and form.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use super::{Fact, FactRole};
-use crate::base::order;
+use crate::common::*;
 use crate::features::TextCodes;
 
 /// A function that tells whether a token's text looks like something.

@@ -1,7 +1,6 @@
 //! Mean ablation of each head: how much the loss of a text rises when the head's output is its mean over the text.
 
 use super::text::HeadReading;
-use crate::base::bootstrap::bootstrap;
 use crate::common::*;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
 

@@ -1,7 +1,5 @@
 //! The cards of heads, from what each part has found.
 
-use std::collections::BTreeMap;
-
 use super::ablation::{LossRise, rises};
 use super::dictionaries::HeadDictionary;
 use super::repeats::{KnownKinds, Repeats, known_kinds};
@@ -9,11 +7,10 @@ use super::text::{HeadContext, HeadReading};
 use super::tokens::{TokenReading, entering, raised_by};
 use super::{HeadCard, HeadCards, HeadScores, HeadsOptions, layers, text, tokens};
 use crate::base::{Card, HeatText};
-use crate::common::*;
 use crate::features::FeatureCard;
 use crate::features::card::Group;
 use crate::features::contexts::{name as token_name, quoted};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// Tokens of a context before the key, and the least number of them before the query.
 const BEFORE_KEY: usize = 4;

@@ -22,13 +22,12 @@ pub use dictionaries::check_dictionary;
 use serde::{Deserialize, Serialize};
 
 use super::FeatureCard;
+use crate::base::Grid;
 use crate::base::results::MISSING;
-use crate::base::{Grid, names};
 use crate::common::*;
 use crate::data::harvest;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct HeadsOptions {
         /// Number of tokens in a row of `data::text`, at most the model's context; longer rows of other texts are cut.
         context: Option<usize> = None => usually("the model's context, at most 128").at_least(3.0);

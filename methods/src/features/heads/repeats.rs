@@ -5,9 +5,7 @@
 use rand::RngExt;
 
 use super::{HeadsOptions, text};
-use crate::base::random::stream;
 use crate::common::*;
-use crate::model::config::Config;
 
 /// The default length of a sequence.
 const LENGTH: usize = 32;

@@ -4,15 +4,11 @@ use super::repeats::{Repeats, known_kinds};
 use super::text::HeadReading;
 use super::tokens::written;
 use super::*;
-use crate::base::Task;
 use crate::fixtures::{config, configs, decoder};
-use crate::model::batch::Batch;
-use crate::model::config::{Config, Positions};
+use crate::model::config::Positions;
 use crate::model::hooks::{Action, BoundHook};
-use crate::model::run::{Ask, mean_of_losses};
-use crate::model::site::{Place, Site, SiteKind};
+use crate::model::run::mean_of_losses;
 use crate::model::weights::{Attention, Linear, Weights};
-use crate::tensor::{DType, Device, Tensor, floats};
 use kit::far;
 
 const VOCAB: usize = 9;

@@ -1,7 +1,5 @@
 //! A text read by all heads: where each attends most strongly, and the mean of what it gives.
 
-use std::collections::BTreeMap;
-
 use crate::common::*;
 
 /// Approximate number of bytes of the patterns and outputs of a batch.

@@ -8,7 +8,6 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};

@@ -6,8 +6,6 @@ use crate::data::harvest::HarvestOptions as Harvesting;
 use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
 use crate::features::text_codes::TextLimits;
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::model::site::select;
 use crate::sae::metrics::{MeasureOptions, measured_on};
 

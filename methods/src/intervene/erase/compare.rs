@@ -1,18 +1,14 @@
 //! Ways to erase a label of a text from a site of a model, compared: the accuracy of a new probe, the size of the edit,
 //! and the harm to the model.
 
-use std::collections::BTreeSet;
-
 use super::costs::{Costs, costs};
 use super::reading::{ErasureOptions, LabelledRows, LabelledSite, picked};
 use super::{EraseOptions, Eraser, EraserKind, FittedWith};
-use crate::base::random::Seed;
-use crate::common::*;
 use crate::probes::judge::JudgeProbeOptions;
 use crate::probes::matrix::matrix;
 use crate::probes::split::RowSplit;
 use crate::probes::{ClassName, Probe, ProbeOptions, RowGroups};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// The number of draws of random directions that each row of the control averages.
 const DRAWS: u64 = 3;

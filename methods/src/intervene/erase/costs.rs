@@ -5,7 +5,6 @@ use super::reading::{LabelledRows, batch_of, batches};
 use crate::common::*;
 use crate::model::hooks::BoundHook;
 use crate::model::reading::compare::kl;
-use crate::model::run::PassEnd;
 
 /// The rise of the loss, and KL, that an eraser causes: sums or means over positions.
 #[derive(Clone, Copy, Default)]

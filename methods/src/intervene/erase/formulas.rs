@@ -2,12 +2,11 @@
 
 use faer::{Mat, MatRef};
 
-use crate::common::*;
 use crate::probes::ClassLabels;
 use crate::probes::fit::{class_means, most_different};
 use crate::probes::matrix::{means, product};
 use crate::probes::optimum::optimum;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::tensor::linalg::{SvdMatrices, eigen, singular};
 
 /// The singular value of W Sxz below which all is rounding. The scale is that of the labels alone, which are 0 and 1.

@@ -24,15 +24,12 @@ pub use reading::{ErasureOptions, LabelledSite};
 use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::base::random::{OF_CALL, Seed, stream};
-use crate::common::*;
 use crate::model::hooks::{At, Edit, Projection};
 use crate::options::OptionGroup;
 use crate::probes::matrix::{check_width, matrix, means, tensor};
 use crate::probes::{ClassLabels, ClassName};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::sae::splice::heads_joined;
-use crate::tensor::dtype;
 
 crate::choices! {
     /// Methods to erase a concept.
@@ -47,7 +44,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct EraseOptions {
         /// The method of erasure.
         kind: EraserKind = EraserKind::Leace;

@@ -1,23 +1,16 @@
 //! The labelled positions of a text that erasers are compared on, with their activations.
 
-use std::collections::BTreeSet;
-
 use super::EraserKind;
-use crate::base::random::{OF_CALL, Seed};
-use crate::common::*;
-use crate::data::Text;
 use crate::data::harvest::{self, width};
 use crate::data::pack::{self, Row};
-use crate::model::site::one_site;
 use crate::probes::split::{HeldOutOptions, RowSplit};
 use crate::probes::{ClassLabels, ClassName, RowGroups};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct ErasureOptions {
         /// The values of the label that are distinguished.
         values: Vec<String> = Vec::new() => usually("all kinds of the label");

@@ -1,6 +1,5 @@
 //! Effects over pairs: their means with intervals.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::groups::{PairGroup, PatchDirection};

@@ -6,27 +6,18 @@
 //! later layers and go on with them. A model that keeps hooks, is not causal or has recurrent layers is run as a whole for
 //! each patch.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use super::effects::{BothRuns, PatchEffects};
 use super::groups::PairGroup;
 use super::parts::PatchPart;
 use super::replace::Replace;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::common::*;
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::cache::{Cache, Recorder};
-use crate::model::decoder::{BegunTexts, Decoder, Logits, Pass, Past};
+use crate::model::cache::Recorder;
+use crate::model::decoder::{BegunTexts, Past};
 use crate::model::hooks::{Chain, Hooks, NoHooks};
-use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{Tensor, floats};
 
-/// Approximate numbers of tokens of variants, and of logits, that are computed at once.
+/// Approximate number of tokens of variants that are computed at once.
 const TOKENS_AT_ONCE: usize = 1 << 12;
-const LOGITS_AT_ONCE: usize = 1 << 25;
 
 /// The number of neighbouring positions whose patches begin at the first of them, while their variants have fewer rows
 /// than make a product efficient.
@@ -48,9 +39,8 @@ impl<'a> RecordedRun<'a> {
         let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
         let mut past = Past::new();
         let kept = if model.config().continues_anywhere() { Some(&mut past) } else { None };
-        let pass = Pass { hooks: &mut chain, past: kept, logits: Logits::Points(plan.points()), task };
-        let logits = model.forward(plan.batch(), pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
-        let values = floats(&plan.values(&logits)?)?;
+        let end = model.end_at(plan.batch(), plan.points(), &mut chain, kept, task)?;
+        let values = floats(&plan.values(model, &end, task)?)?;
         let recorder = chain.recorder.ok_or_else(|| err!(Bug, "a run without its recorder"))?;
         Ok(Self { plan, cache: recorder.finish(), past, values })
     }
@@ -313,15 +303,7 @@ impl ChangedVariants<'_> {
     pub fn at_once(&self) -> usize {
         let batch = self.base.plan.batch();
         let tokens = batch.rows().len() * batch.width();
-        let by_tokens = (TOKENS_AT_ONCE / tokens.max(1)).max(1);
-        // Whole runs have the logits of all variants at once.
-        if self.is_whole { by_tokens.min(self.read_at_once()) } else { by_tokens }
-    }
-
-    /// Returns the number of variants whose logits are computed at once.
-    fn read_at_once(&self) -> usize {
-        let logits = self.base.plan.points().len() * self.decoder.config().outputs();
-        (LOGITS_AT_ONCE / logits.max(1)).max(1)
+        (TOKENS_AT_ONCE / tokens.max(1)).max(1)
     }
 
     /// Returns whether the variants of some parts of one site, which begin at the same column, have fewer rows by
@@ -385,15 +367,7 @@ impl ChangedVariants<'_> {
             let last = self.behind(count, changed, hooks, task)?;
             return self.read(count, &last, task);
         }
-        self.each_value(count, &self.whole(count, hooks, task)?)
-    }
-
-    /// Returns the metric of every pair in each of some variants, from the logits at all points of all variants.
-    fn each_value(&self, count: usize, logits: &Tensor) -> Result<Vec<Vec<f64>>> {
-        let points = self.base.plan.points().len();
-        let each =
-            (0..count).map(|number| floats(&self.base.plan.values(&logits.narrow(0, number * points, points)?)?));
-        each.collect()
+        self.base.plan.values_of_copies(self.decoder, &self.whole(count, hooks, task)?, count, task)
     }
 
     /// Returns the metric of every pair in each of some variants, from the stream behind the last block, from the first
@@ -409,26 +383,18 @@ impl ChangedVariants<'_> {
         };
         let places: Vec<u32> = (0..count).flat_map(place).collect();
         let rows = last.flatten(0, 1)?.index_select(&Tensor::new(places, last.device())?, 0)?;
-        let points = plan.points().len();
-        let mut values = Vec::with_capacity(count);
-        for start in (0..count).step_by(self.read_at_once()) {
-            let some = self.read_at_once().min(count - start);
-            let logits = self.decoder.read_out(&rows.narrow(0, start * points, some * points)?, task)?;
-            values.extend(self.each_value(some, &logits)?);
-        }
-        Ok(values)
+        plan.values_of_copies(self.decoder, &self.decoder.end_behind(&rows, task)?, count, task)
     }
 
-    /// Computes the logits at all points of all variants by whole passes.
-    fn whole(&self, count: usize, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
+    /// Returns the end of whole passes at all points of all variants.
+    fn whole(&self, count: usize, hooks: &mut dyn Hooks, task: &Task) -> Result<PassEnd> {
         let rows = self.base.plan.batch().rows();
         let all: Vec<Vec<u32>> = (0..count).flat_map(|_| rows.iter().cloned()).collect();
         let shifted = |variant: usize| {
             self.base.plan.points().iter().map(move |(row, column)| (variant * rows.len() + row, *column))
         };
         let points: Vec<(usize, usize)> = (0..count).flat_map(shifted).collect();
-        let pass = Pass { hooks, past: None, logits: Logits::Points(&points), task };
-        self.decoder.forward(&Batch::new(all)?, pass)?.ok_or_else(|| err!(Bug, "a variant without logits"))
+        self.decoder.end_at(&Batch::new(all)?, &points, hooks, None, task)
     }
 
     /// Returns the first column that the metric reads.

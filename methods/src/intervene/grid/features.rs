@@ -2,8 +2,6 @@
 //! of the run and c' of the one that is patched in, or 0. The reconstruction error stays. Where a feature has the same
 //! activations in both runs its effect is exactly 0, and nothing is computed.
 
-use std::collections::BTreeMap;
-
 use super::GridOptions;
 use super::effects::PatchEffects;
 use super::exact::RunPair;
@@ -11,10 +9,8 @@ use super::parts::{PatchPart, SitePart};
 use crate::common::*;
 use crate::data::harvest::width;
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::one_site;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, site_of};
-use crate::tensor::dtype;
 
 /// The number of features whose changes are computed at once.
 const FEATURES_AT_ONCE: usize = 256;
@@ -206,9 +202,5 @@ impl Hooks for SiteAddition {
             change = change.unsqueeze(2)?.pad_with_zeros(2, head, x.dim(2)? - head - 1)?;
         }
         Ok(Some((x + change)?))
-    }
-
-    fn last(&self) -> Option<Site> {
-        None
     }
 }

@@ -6,9 +6,7 @@
 //! gradient through what that layer writes is dropped (GradDrop), and sizes are averaged over these passes.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::effects::{BothRuns, PatchEffects};
 use super::features::{FeatureChanges, SiteDictionary};
@@ -18,9 +16,7 @@ use super::patterns::PatternChanges;
 use super::{GridMethod, GridOptions};
 use crate::common::*;
 use crate::intervene::metric::{Measure, MetricPlan};
-use crate::model::cache::{Cache, Recorder};
-use crate::model::config::Config;
-use crate::model::decoder::{Logits, Pass};
+use crate::model::cache::Recorder;
 use crate::model::hooks::{Action, At, BoundHook, Chain, Edit};
 use crate::model::site::Heads;
 
@@ -217,10 +213,9 @@ fn piece(x: &Tensor, part: &PatchPart) -> Result<Tensor> {
 fn recorded(model: &Decoder, plan: &MetricPlan, places: &[Place], task: &Task) -> Result<(Cache, Vec<f64>)> {
     let recorder = Recorder::new(model.config().clone(), places.to_vec(), plan.batch().lengths(), None);
     let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
-    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Points(plan.points()), task };
-    let logits = model.forward(plan.batch(), pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    let end = model.end_at(plan.batch(), plan.points(), &mut chain, None, task)?;
     let recorder = chain.recorder.ok_or_else(|| err!(Bug, "a run without its recorder"))?;
-    Ok((recorder.finish(), floats(&plan.values(&logits)?)?))
+    Ok((recorder.finish(), floats(&plan.values(model, &end, task)?)?))
 }
 
 /// Gradients of the sum of a metric over pairs.
@@ -260,13 +255,13 @@ impl GradientPasses<'_> {
             hooks.push(BoundHook::new(self.decoder.config(), &site.to_string(), None, None, keeping)?);
         }
         let mut values = Vec::new();
-        let mut metric = |logits: &Tensor| {
-            let found = self.plan.values(logits)?;
+        let mut metric = |end: &PassEnd| {
+            let found = self.plan.values(self.decoder, end, self.task)?;
             values = floats(&found.detach())?;
             Ok(found.sum_all()?)
         };
-        let wanted = Logits::Points(self.plan.points());
-        let found = self.decoder.grads(self.plan.batch(), hooks, places, wanted, &mut metric, self.task)?;
+        let points = self.plan.points();
+        let found = self.decoder.grads_of_end(self.plan.batch(), hooks, places, points, &mut metric, self.task)?;
         let activations = kept.take();
         Ok(BackwardPass { values, gradients: found.cache, activations })
     }

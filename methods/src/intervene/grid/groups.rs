@@ -1,11 +1,8 @@
 //! Pairs in groups that go into one pass, and the alignment of positions between the two prompts of a pair.
 
-use std::collections::BTreeMap;
-
-use crate::common::*;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::{Measure, pairs_at_once};
 use crate::model::site::Heads;
+use crate::sae::prelude::*;
 
 crate::choices! {
     /// Alignments of positions where the prompts of a pair differ in length.

@@ -1,7 +1,5 @@
 //! The labels of the rows and columns of a grid.
 
-use std::collections::BTreeMap;
-
 use super::effects::MeanEffect;
 use super::groups::Alignment;
 use super::parts::{PatchPart, SitePart};
@@ -9,8 +7,7 @@ use super::{GridBy, GridMethod, GridOptions};
 use crate::base::Grid;
 use crate::base::counts::count;
 use crate::base::results::MISSING;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::model::Model;
+use crate::sae::prelude::*;
 
 /// The labels of a grid.
 pub struct GridLabels<'a> {

@@ -17,17 +17,12 @@ mod replace;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use crate::base::Grid;
-use crate::common::*;
-use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
-use crate::model::config::Config;
 use crate::model::gradient_rules::GradientOptions;
 use crate::model::site::places;
 use crate::options::OptionGroup;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use effects::PatchEffects;
 use exact::RunPair;
 use labels::GridLabels;
@@ -78,7 +73,6 @@ crate::choices! {
 
 crate::options! {
     /// Parts that are patched, and how.
-    #[derive(Debug, Clone)]
     pub struct GridOptions {
         /// The sites that are patched, of all layers where a name has none.
         sites: Option<Vec<String>> = None => usually("\"resid_pre\"; by head \"z\", by neuron \"mlp_hidden\", by feature those of the dictionaries");

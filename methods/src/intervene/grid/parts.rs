@@ -4,7 +4,6 @@ use std::fmt;
 
 use super::GridBy;
 use crate::common::*;
-use crate::model::config::Config;
 use crate::model::site::Heads;
 
 /// The part of a site that is replaced.

@@ -3,8 +3,6 @@
 use super::parts::PatchPart;
 use super::replace::Replace;
 use crate::common::*;
-use crate::model::config::Config;
-use crate::model::decoder::Logits;
 use crate::model::hooks::{At, Hooks};
 
 /// The queries or keys of one layer, those of both runs, and the pattern of the run that is patched.

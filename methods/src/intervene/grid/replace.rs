@@ -66,8 +66,4 @@ impl Hooks for Replace<'_> {
         }
         Ok(Some(Tensor::cat(&rows, 0)?))
     }
-
-    fn last(&self) -> Option<Site> {
-        None
-    }
 }

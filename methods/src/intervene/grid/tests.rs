@@ -3,19 +3,14 @@
 use kit::{close, far};
 
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::random::stream;
-use crate::checkpoint::load::LoadSettings;
-use crate::data::pairs::tokens::Prompt;
-use crate::fixtures::{config, configs, decoder};
-use crate::intervene::fixtures::{model, pairs};
+use crate::fixtures::{config, configs, decoder, loaded};
+use crate::intervene::fixtures::{model, pair, pairs};
 use crate::intervene::metric::values;
-use crate::model::config::{Activation, Config};
+use crate::model::config::Activation;
 use crate::model::gradient_rules::GradientRules;
 use crate::model::hooks::{Action, BoundHook, KeptHook};
 use crate::sae::baselines::random;
-use crate::tensor::{DType, Tensor, floats, ints};
+use crate::tensor::ints;
 
 fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
     grid(model, &pairs(), measure, false, &[], options, &Task::default()).unwrap()
@@ -234,21 +229,12 @@ fn what_does_not_fit_is_named() {
 #[test]
 fn grids_are_those_of_pytorch_on_every_family() {
     let task = Task::default();
-    let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     for family in ["gpt2", "gpt_neox", "llama", "gemma2"] {
-        let folder = kit::fixture("models").join(family);
-        let truth = kit::tensors(folder.join("interventions.safetensors"));
-        let model = Model::load(&files, &folder.display().to_string(), &LoadSettings::default(), &task).unwrap();
+        let truth = kit::tensors(format!("models/{family}/interventions.safetensors"));
+        let model = loaded(format!("models/{family}"));
         let ids = |name: &str| ints(&truth[name]).unwrap().into_iter().map(|id| id as u32).collect::<Vec<_>>();
         let answers = ids("answers");
-        let pair = TokenPair {
-            clean: ids("clean_ids"),
-            corrupt: ids("corrupt_ids"),
-            answers: vec![vec![answers[0]]],
-            wrong: vec![vec![answers[1]]],
-            ..TokenPair::default()
-        };
+        let pair = pair(ids("clean_ids"), ids("corrupt_ids"), [answers[0], answers[1]]);
         let corrupt = floats(&truth["m_corrupt"]).unwrap()[0];
         let check = |name: &str, before: f64, measure: Measure, options: GridOptions| {
             let found = grid(&model, std::slice::from_ref(&pair), measure, false, &[], &options, &task).unwrap();

@@ -15,18 +15,13 @@ use super::features::{FeatureChoice, OnFeatures};
 use super::metric::OwnMeasure;
 use super::rerun::Reruns;
 use crate::base::Grid;
-use crate::base::bootstrap::bootstrap;
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::results::MISSING;
 use crate::common::*;
-use crate::model::decoder::Logits;
+use crate::model::by_words::ReferencePredictions;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::run::token_losses;
-use crate::model::site::one_site;
 use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, site_of};
 use crate::tensor::gather;
-use crate::tensor::normalise::divergences;
 
 /// Measures of ablations.
 #[derive(Clone, Copy)]
@@ -52,7 +47,6 @@ impl SetMeasure<'_> {
 
 crate::options! {
     /// Interactions of features.
-    #[derive(Debug, Clone)]
     pub struct InteractionOptions {
         /// Maximum number of rows of the text.
         rows: usize = 50 => at_least(2.0);
@@ -182,7 +176,7 @@ const COLUMNS: [&str; 12] = [
     "kind",
 ];
 
-/// The number of tokens of one evaluation, about; `LOGITS` is the largest number of logits.
+/// The number of tokens of one evaluation, about; `LOGITS` is the largest number of logits that a metric of one's own is given.
 const TOKENS: usize = 1 << 13;
 const LOGITS: usize = 1 << 23;
 
@@ -295,44 +289,68 @@ struct AblatedRow<'a> {
     number: usize,
 }
 
+/// The clean run of a row: its value, or the predictions that others are compared with.
+struct CleanRow {
+    value: f64,
+    predictions: Option<ReferencePredictions>,
+}
+
 impl AblatedRow<'_> {
     /// Returns the effect of each set.
     fn effects(&self, is_shuffled: bool, task: &Task) -> Result<Vec<f64>> {
         let batch = Batch::new(vec![self.ids.to_vec()])?;
         let places: Vec<Place> = self.levels.iter().map(|level| level.place).collect();
         let reruns = Reruns::new(self.model, &batch, &places, task)?;
-        // A metric reads the end of the row alone.
-        let (wanted, positions) = match self.measure {
-            SetMeasure::Of(_) => (Logits::Last, 1),
-            SetMeasure::Kl | SetMeasure::Loss => (Logits::All, self.ids.len()),
+        let copies = reruns.copies(TOKENS);
+        let length = self.ids.len();
+        let (columns, at_once) = match self.measure {
+            // A metric reads the end of the row alone.
+            SetMeasure::Of(_) => {
+                (length - 1..length, copies.min((LOGITS / self.model.config().outputs().max(1)).max(1)))
+            }
+            SetMeasure::Kl => (0..length, copies),
+            // Behind the last token there is none that has a loss.
+            SetMeasure::Loss => (0..length - 1, copies),
         };
-        let clean = reruns.logits(1, Vec::new(), wanted, task)?.get(0)?;
-        let logits = positions * self.model.config().outputs();
-        let at_once = reruns.copies(TOKENS).min((LOGITS / logits.max(1)).max(1));
-        let clean = (self.measured(&clean, None)?, clean);
+        let points = |copies: usize| -> Vec<(usize, usize)> {
+            (0..copies).flat_map(|copy| columns.clone().map(move |column| (copy, column))).collect()
+        };
+        let end = reruns.end(Vec::new(), &points(1), task)?;
+        let clean = match self.measure {
+            SetMeasure::Kl => CleanRow { value: 0.0, predictions: Some(self.model.reference(&end, task)?) },
+            _ => CleanRow { value: self.measured(&end, None, task)?[0], predictions: None },
+        };
         let mut effects = Vec::with_capacity(self.sets.len());
         for sets in self.sets.chunks(at_once) {
             task.check()?;
             let hooks = self.levels.iter().map(|level| self.hook(level, sets, is_shuffled));
-            let found = reruns.logits(sets.len(), hooks.collect::<Result<_>>()?, wanted, task)?;
-            for copy in 0..sets.len() {
-                effects.push(self.measured(&found.get(copy)?, Some(&clean))?);
-            }
+            let hooks = hooks.collect::<Result<_>>()?;
+            let end = reruns.end_of_copies(sets.len(), hooks, &points(sets.len()), task)?;
+            let found = self.measured(&end, clean.predictions.as_ref(), task)?;
+            effects.extend(found.into_iter().map(|value| value - clean.value));
         }
         Ok(effects)
     }
 
-    /// Returns the loss of the row or its metric, less the clean one where that is given, or the divergence from it.
-    fn measured(&self, logits: &Tensor, clean: Option<&(f64, Tensor)>) -> Result<f64> {
-        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-        let of_clean = clean.map_or(0.0, |(clean, _)| *clean);
-        match (self.measure, clean) {
-            (SetMeasure::Kl, Some((_, clean))) => Ok(mean(floats(&divergences(clean, logits)?)?)),
-            (SetMeasure::Kl, None) => Ok(0.0),
-            (SetMeasure::Loss, _) => Ok(mean(floats(&token_losses(logits, self.ids)?)?) - of_clean),
-            (SetMeasure::Of(own), _) => {
-                let found = own(self.number, &logits.get(logits.dim(0)? - 1)?)?;
-                Ok(mean(floats(&found)?) - of_clean)
+    /// Returns the loss of the row in each of some copies, its divergence from the clean one, or its metric, from the end of a
+    /// pass at the positions of one copy after the other.
+    fn measured(&self, end: &PassEnd, clean: Option<&ReferencePredictions>, task: &Task) -> Result<Vec<f64>> {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        match self.measure {
+            SetMeasure::Kl => {
+                let clean = clean.ok_or_else(|| err!(Bug, "a divergence from nothing"))?;
+                let found = floats(&self.model.divergences_from(clean, end, task)?)?;
+                Ok(found.chunks(self.ids.len()).map(mean).collect())
+            }
+            SetMeasure::Loss => {
+                let next = &self.ids[1..];
+                let targets = next.repeat(end.points()? / next.len());
+                Ok(floats(&self.model.losses_of(end, &targets, task)?)?.chunks(next.len()).map(mean).collect())
+            }
+            SetMeasure::Of(own) => {
+                let logits = self.model.logits_of(end, 0..end.points()?, task)?;
+                let each = (0..end.points()?).map(|copy| Ok(mean(&floats(&own(self.number, &logits.get(copy)?)?)?)));
+                each.collect()
             }
         }
     }

@@ -4,7 +4,6 @@ use super::*;
 use crate::fixtures::{config, decoder};
 use crate::model::hooks::Action;
 use crate::sae::{Parts, baselines};
-use crate::tensor::DType;
 
 fn dictionary(site: &str) -> Sae {
     let made = baselines::neurons_relu(16, None).unwrap();

@@ -4,7 +4,6 @@ use kit::{assert_close, assert_near};
 
 use super::*;
 use crate::fixtures::{config, configs, decoder};
-use crate::model::decoder::Decoder;
 use crate::model::hooks::Action;
 use crate::tensor::normalise;
 
@@ -63,6 +62,47 @@ fn metrics_of_answers_are_their_formulas_in_every_shape_of_model() {
                 all.iter().map(|pair| right(pair) - wrong(pair)).collect::<Vec<_>>(),
                 1e-4,
             );
+        }
+    }
+}
+
+/// Compares what is read of a vocabulary of more words than a block, and its gradients, with what is read of whole logits: a
+/// hook at these, which changes nothing, has them made.
+#[test]
+fn of_a_large_vocabulary_the_same_is_read_as_of_whole_logits() {
+    let task = Task::default();
+    let shapes = configs().into_iter().filter(|config| config.logit_cap.is_some() || config.unembed_bias);
+    for config in shapes {
+        let model = decoder(Config { vocab: kernels::WORDS + 30, vocab_out: None, ..config }, DType::F32);
+        assert!(model.reads_in_words());
+        let zeros = Tensor::zeros(model.config().outputs(), DType::F32, model.device()).unwrap();
+        let still = || {
+            let action = Action::Add { vector: zeros.clone(), scale: 1.0 };
+            vec![BoundHook::new(model.config(), "logits", None, None, Box::new(action.begin())).unwrap()]
+        };
+        let place = Place { site: Site::new(SiteKind::ResidPost, 0), head: None };
+        let kl = Measure::Kl(Prompt::Corrupt);
+        for measure in [Measure::LogitDiff, Measure::LogProb, Measure::Prob, Measure::Rank, kl, Measure::Loss] {
+            // The first pair alone has answers of one token each.
+            for count in [1, 3] {
+                let numbers: Vec<usize> = (0..count).collect();
+                let plan = MetricPlan::new(measure, &model, &pairs()[..count], Prompt::Clean, &numbers, &task).unwrap();
+                let run = |hooks| {
+                    let mut chain = Chain { hooks, ..Chain::default() };
+                    floats(&plan.run(&model, &mut chain, &task).unwrap()).unwrap()
+                };
+                assert_close(run(Vec::new()), run(still()), 1e-5);
+                if !measure.has_gradient() {
+                    continue;
+                }
+                let slopes = |hooks| {
+                    let mut metric = |end: &PassEnd| Ok(plan.values(&model, end, &task)?.sum_all()?);
+                    let points = plan.points();
+                    let found = model.grads_of_end(plan.batch(), hooks, &[place], points, &mut metric, &task).unwrap();
+                    found.cache.at(place).unwrap()
+                };
+                assert_close(slopes(Vec::new()), slopes(still()), 1e-5);
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::base::bootstrap::wilson;
 use crate::common::*;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct CalibrationOptions {
         /// The highest probability with which a new text like these raises an alarm.
         false_positive_rate: f64 = 0.01 => above(0.0).at_most(1.0);

@@ -15,15 +15,11 @@ const SEED: u64 = 0;
 const RATES: [f64; 13] = [0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0];
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct MonitorFitOptions {
         /// The highest share of texts without the label that may raise an alarm.
         false_positive_rate: f64 = 0.01 => at_least(0.0).at_most(1.0);
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct MonitorJudgeOptions {
         /// The document, or another group, of each text; the bootstrap draws whole groups.
         groups: Option<RowGroups> = None => usually("each text by itself");

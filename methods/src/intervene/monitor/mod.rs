@@ -9,20 +9,15 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 pub use calibrate::{AlarmRate, CalibrationOptions};
 pub use judge::{LabelledTexts, MonitorFitOptions, MonitorJudgeOptions};
 pub use run::{Alarm, Generation, MonitorRunOptions};
 
-use crate::common::*;
 use crate::data::harvest::width;
-use crate::model::site::one_site;
 use crate::probes::Probe;
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 use crate::sae::splice::heads_joined;
 
 /// Sources of a score for each position.

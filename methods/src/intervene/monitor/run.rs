@@ -1,6 +1,6 @@
 //! A monitor at work: on texts, and while a model writes one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::Monitor;
 use crate::base::locked;
@@ -11,7 +11,6 @@ use crate::model::hooks::{At, BoundHook, Edit};
 use crate::options::seed::SeedOptions;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct MonitorRunOptions {
         /// Whether to stop at the first token with an alarm.
         stop: bool = true;

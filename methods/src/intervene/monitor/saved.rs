@@ -1,17 +1,12 @@
 //! Monitors as files: JSON with the weights of each probe or direction, its site and its threshold, and on which texts the
 //! thresholds were fitted at what false-positive rate.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::{FittedThresholds, Monitor, Sensor};
-use crate::base::files::Files;
-use crate::base::{Result, json};
+use crate::base::json;
+use crate::common::*;
 use crate::probes::ProbeRecord;
-use crate::tensor::{Device, Tensor};
-use crate::{bail, err};
 
 /// The name of the format in the file.
 const FORMAT: &str = "microtome.monitor.1";

@@ -1,10 +1,7 @@
 //! Tests that a monitor scores what the cache records, also while a model writes.
 
 use super::*;
-use crate::base::Task;
 use crate::fixtures::{config, decoder};
-use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::model::site::select;
 use crate::options::seed::SeedOptions;
 use crate::probes::{ClassLabels, ClassName, ProbeOptions};

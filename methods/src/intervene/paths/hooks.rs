@@ -1,7 +1,5 @@
 //! The two passes of path patching, as hooks on batches that have all texts once for each sender.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::common::*;
 use crate::model::hooks::{At, Hooks};
 
@@ -82,10 +80,6 @@ impl Hooks for FrozenPass<'_> {
         }
         Ok(changed)
     }
-
-    fn last(&self) -> Option<Site> {
-        None
-    }
 }
 
 /// The second pass: receivers get the noted inputs.
@@ -115,10 +109,6 @@ impl Hooks for ReceiverPass<'_> {
             changed = put(&changed, found, place.head)?;
         }
         Ok(Some(changed))
-    }
-
-    fn last(&self) -> Option<Site> {
-        None
     }
 }
 

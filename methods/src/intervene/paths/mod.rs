@@ -11,7 +11,6 @@ mod hooks;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::grid::effects::{MeanEffect, PatchEffects};
@@ -22,10 +21,9 @@ use super::metric::Measure;
 use crate::base::Grid;
 use crate::base::counts::count;
 use crate::base::results::MISSING;
-use crate::common::*;
-use crate::data::pairs::tokens::TokenPair;
-use crate::model::config::{Config, Order};
+use crate::model::config::Order;
 use crate::model::site::select;
+use crate::sae::prelude::*;
 use hooks::{FrozenPass, ReceiverPass};
 
 crate::choices! {
@@ -40,7 +38,6 @@ crate::choices! {
 
 crate::options! {
     /// Paths that are patched, and how.
-    #[derive(Debug, Clone)]
     pub struct PathOptions {
         /// The senders: a head (`z.2.1`), the attention or the MLP of a layer (`attn_out.2`, `mlp_out.2`), or `embed`.
         senders: Option<Vec<String>> = None => usually("all heads and MLPs");

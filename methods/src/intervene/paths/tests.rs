@@ -5,11 +5,7 @@ use super::*;
 use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::grid::{GridBy, GridOptions, grid};
-use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
-use crate::model::run::Ask;
-use crate::tensor::{DType, Tensor, floats};
 
 fn options(senders: &[&str], receivers: &[&[&str]], mlps: PathMlps) -> PathOptions {
     PathOptions {

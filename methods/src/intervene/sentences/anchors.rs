@@ -5,18 +5,12 @@
 //! Q that of the rollouts from behind the sentence and of those that said the same again. Resampling importance is
 //! KL(all rollouts from before || all from behind), which is small where the model says the same each time.
 
-use std::collections::BTreeMap;
-
 use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::cut::{cut, is_whole, sentences_of};
 use crate::base::bootstrap::{RESAMPLES, bootstrap_groups};
-use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task, memory};
-use crate::err;
-use crate::model::Model;
-use crate::model::batch::Batch;
+use crate::common::*;
 use crate::model::generate::{Drawn, GenerateOptions};
 use crate::tokenizer::tokens::Tokens;
 
@@ -25,7 +19,6 @@ const TOGETHER: usize = 32;
 
 crate::options! {
     /// Options of thought anchors.
-    #[derive(Debug, Clone)]
     pub struct AnchorOptions {
         /// Number of rollouts from each place.
         rollouts: usize = 100 => at_least(2.0);

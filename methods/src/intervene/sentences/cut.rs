@@ -1,7 +1,5 @@
 //! The sentences of a text, and the tokens of each.
 
-use std::ops::Range;
-
 use crate::common::*;
 use crate::tokenizer::tokens::Tokens;
 

@@ -28,11 +28,8 @@ crate::options! {
         /// The attention to a sentence is that of the sentences which are at least this number of places behind it.
         apart: usize = 4 => at_least(1.0);
     }
-}
 
-crate::options! {
     /// Options of the sentences of a text.
-    #[derive(Debug, Clone)]
     pub struct SentenceOptions {
         /// The temperature by which logits are divided before two distributions are compared.
         temperature: f64 = 0.6 => above(0.0);

@@ -1,7 +1,5 @@
 //! Attention that is suppressed from one sentence to another: what the model predicts in later sentences without it.
 
-use std::ops::Range;
-
 use super::cut::Sentence;
 use crate::base::results::MISSING;
 use crate::common::*;

@@ -1,17 +1,11 @@
 //! Sentences of models whose attention is known, of every kind of attention, and what is refused.
 
-use std::ops::Range;
-
 use super::*;
-use crate::base::random::Seed;
 use crate::circuit::compiled;
 use crate::fixtures::{config, configs, decoder};
-use crate::model::batch::Batch;
-use crate::model::config::{Config, Predicts};
+use crate::model::config::Predicts;
 use crate::model::hooks::{Action, At, BoundHook, Edit, KeptHook};
 use crate::tensor::normalise::{divergences, log_probabilities};
-use crate::tensor::{DType, Tensor, floats};
-use crate::tokenizer::Tokenizer;
 
 fn ranges(ends: &[usize]) -> Vec<Sentence> {
     let starts = std::iter::once(&1).chain(ends);

@@ -1,11 +1,7 @@
 //! The share of the tokens that a model writes which have a label, by the rules that label real text.
 
-use std::ops::Range;
-
-use crate::base::{Result, names};
+use crate::common::*;
 use crate::data::labels;
-use crate::err;
-use crate::tokenizer::Tokenizer;
 use crate::tokenizer::labels::{Column, ColumnKind};
 
 /// A label, and its value that counts; any value but none by default.

@@ -1,7 +1,6 @@
 //! The effect of steering with its damage, compared with random directions of the same length.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use super::label::LabelShare;
 use super::sweep::{SteeringSweep, SweepStrength, figure};

@@ -17,14 +17,12 @@ pub use push::{Direction, Push, PushOptions, StrengthUnit};
 pub use sweep::{SteerOptions, SteeringSweep};
 pub use vector::{ContrastTexts, ReadTexts, VectorMethod, VectorOptions, steering_vector};
 
-use crate::common::*;
-use crate::data::{Text, harvest};
+use crate::data::harvest;
 use crate::model::generate::{Drawn, GenerateOptions};
-use crate::sae::Sae;
+use crate::sae::prelude::*;
 
 crate::options! {
     /// Text that is written while a feature is held (Bricken et al. 2023, pinned sampling).
-    #[derive(Debug, Clone)]
     pub struct PinnedOptions {
         /// Strengths at which the feature is held, in multiples of its maximum on the text.
         strengths: Vec<f64> = vec![0.0, 1.0, 2.0, 5.0];

@@ -1,14 +1,11 @@
 //! Pushes: their directions, the meaning of a strength of 1, and their hooks.
 
-use crate::base::names;
 use crate::common::*;
 use crate::data::harvest::width;
 use crate::intervene::each_text::each_text;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::site::one_site;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, Scaling, site_of};
-use crate::tensor::dtype;
 
 crate::choices! {
     /// Meanings of a strength of 1.
@@ -22,7 +19,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of pushing directions.
-    #[derive(Debug, Clone)]
     pub struct PushOptions {
         /// The meaning of a strength of 1: the vector itself, and for a feature its maximum on the text; or a change as
         /// long as the median activation at the site on the text.

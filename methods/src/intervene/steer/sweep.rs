@@ -1,8 +1,6 @@
 //! A sweep of strengths, in the given direction and in random ones.
 
 use super::push::{Push, PushOptions};
-use crate::base::bootstrap::bootstrap;
-use crate::base::random::stream;
 use crate::common::*;
 use crate::model::generate::{Continuations, Drawn, GenerateOptions};
 use crate::model::hooks::BoundHook;
@@ -11,7 +9,6 @@ use crate::tensor::create;
 
 crate::options! {
     /// A sweep of steering.
-    #[derive(Debug, Clone)]
     pub struct SteerOptions {
         /// Strengths, in multiples of `unit`.
         strengths: Vec<f64> = vec![0.0, 0.5, 1.0, 2.0, 4.0];

@@ -8,7 +8,6 @@ use super::*;
 use crate::fixtures::{config, decoder};
 use crate::model::site::select;
 use crate::sae::baselines;
-use crate::tensor::{DType, Device, Tensor, floats};
 
 fn model() -> Model {
     Model::new(decoder(config(), DType::F32), None, "test")

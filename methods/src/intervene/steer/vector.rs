@@ -1,7 +1,5 @@
 //! Steering vectors from contrasting texts.
 
-use std::ops::Range;
-
 use crate::common::*;
 use crate::intervene::each_text::each_text;
 use crate::tensor::linalg;
@@ -21,7 +19,6 @@ crate::choices! {
 
 crate::options! {
     /// Steering vectors.
-    #[derive(Debug, Clone)]
     pub struct VectorOptions {
         /// The method: the difference of the means, or the first principal component of the differences of pairs.
         method: VectorMethod = VectorMethod::Mean;

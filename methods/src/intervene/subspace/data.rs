@@ -3,9 +3,7 @@
 use super::interchange::{InterchangeAccuracy, InterchangeHook};
 use crate::common::*;
 use crate::intervene::rerun::begin;
-use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{BoundHook, Chain};
-use crate::tensor::ints;
 
 /// The number of pairs in one pass that judges.
 const AT_ONCE: usize = 64;
@@ -74,8 +72,8 @@ impl<'a> PreparedPairs<'a> {
         self.sources.dims().last().copied().unwrap_or_default()
     }
 
-    /// Returns the logits after the base texts of some pairs, `[rows, vocab]`, with an interchange if there is a basis.
-    pub fn logits(&self, rows: &[usize], change: Option<InterchangeBasis>, task: &Task) -> Result<Tensor> {
+    /// Returns the end of a pass after the base texts of some pairs, with an interchange if there is a basis.
+    fn end(&self, rows: &[usize], change: Option<InterchangeBasis>, task: &Task) -> Result<PassEnd> {
         let batch = Batch::new(rows.iter().map(|row| self.pairs[*row].base.clone()).collect())?;
         let chosen = Tensor::from_iter(rows.iter().map(|row| *row as u32), self.sources.device())?;
         let mut hooks = Vec::new();
@@ -87,24 +85,30 @@ impl<'a> PreparedPairs<'a> {
             hooks.push(BoundHook::new(config, &site, None, Some(vec![self.pos]), Box::new(edit))?);
         }
         let mut chain = Chain { hooks, ..Chain::default() };
-        let logits = match &self.start {
-            Some((site, streams)) => {
-                let stream = streams.index_select(&chosen, 0)?.narrow(1, 0, batch.width())?.contiguous()?;
-                self.model.resumed(&batch, *site, &stream, &mut chain, Logits::Last, task)?
-            }
-            None => {
-                let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
-                self.model.forward(&batch, pass)?
-            }
-        };
-        Ok(logits.ok_or_else(|| err!(Bug, "an interchange without logits"))?.squeeze(1)?)
+        let ends: Vec<(usize, usize)> = batch.lengths().into_iter().map(|length| length - 1).enumerate().collect();
+        self.model.end_of(&mut chain, &ends, |chain, logits| {
+            let found = match &self.start {
+                Some((site, streams)) => {
+                    let stream = streams.index_select(&chosen, 0)?.narrow(1, 0, batch.width())?.contiguous()?;
+                    self.model.resumed(&batch, *site, &stream, chain, logits, task)?
+                }
+                None => self.model.forward(&batch, Pass { hooks: chain, past: None, logits, task })?,
+            };
+            found.ok_or_else(|| err!(Bug, "an interchange without an end"))
+        })
+    }
+
+    /// Returns the logits after the base texts of some pairs, `[rows, vocab]`, with an interchange if there is a basis.
+    #[cfg(test)]
+    pub fn logits(&self, rows: &[usize], change: Option<InterchangeBasis>, task: &Task) -> Result<Tensor> {
+        self.model.logits_of(&self.end(rows, change, task)?, 0..rows.len(), task)
     }
 
     /// Returns the mean of -log p(answer) under an interchange.
     pub fn loss(&self, rows: &[usize], basis: &Tensor, mask: Option<&Tensor>, task: &Task) -> Result<Tensor> {
-        let logits = self.logits(rows, Some(InterchangeBasis { basis, mask }), task)?.to_dtype(DType::F32)?;
+        let end = self.end(rows, Some(InterchangeBasis { basis, mask }), task)?;
         let answers: Vec<u32> = rows.iter().map(|row| self.pairs[*row].answer).collect();
-        Ok(kernels::token_losses(&logits, &answers)?.mean_all()?)
+        Ok(self.model.losses_of(&end, &answers, task)?.to_dtype(DType::F32)?.mean_all()?)
     }
 
     /// Measures how often the answer is the likeliest token.
@@ -118,8 +122,8 @@ impl<'a> PreparedPairs<'a> {
         let mut right = 0;
         for rows in rows.chunks(AT_ONCE) {
             task.check()?;
-            let likeliest = ints(&self.logits(rows, change, task)?.argmax(1)?)?;
-            right += rows.iter().zip(likeliest).filter(|(row, id)| i64::from(self.pairs[**row].answer) == *id).count();
+            let likeliest = self.model.likeliest_tokens(&self.end(rows, change, task)?, task)?;
+            right += rows.iter().zip(likeliest).filter(|(row, id)| self.pairs[**row].answer == *id).count();
         }
         Ok(InterchangeAccuracy { what, right, pairs: rows.len() })
     }

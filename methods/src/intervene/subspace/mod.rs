@@ -18,10 +18,8 @@ use rand_chacha::ChaCha8Rng;
 pub use data::Interchange;
 pub use interchange::{InterchangeAccuracy, boundless_mask, interchanged};
 
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::common::*;
 use crate::model::hooks::checks::finite;
-use crate::model::site::one_site;
 use crate::tensor::{Values, create, linalg};
 use crate::training::descent::{
     Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
@@ -30,7 +28,6 @@ use data::{InterchangeBasis, PreparedPairs};
 
 crate::options! {
     /// Options of the search for a subspace.
-    #[derive(Debug, Clone)]
     pub struct DasOptions {
         /// The site of the interchange; it must be given.
         site: Option<String> = None => usually("none");

@@ -1,22 +1,11 @@
 //! Tests of subspaces: interchanges against pyvene, and a planted variable that is found.
 
-use std::collections::BTreeMap;
-
 use kit::far;
 
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::checkpoint::load;
-use crate::fixtures::{config, decoder};
-use crate::model::Model;
-use crate::model::config::{Config, Positions};
+use crate::fixtures::{config, decoder, loaded};
+use crate::model::config::Positions;
 use crate::model::site::select;
-use crate::tensor::Device;
-
-fn folder() -> std::path::PathBuf {
-    kit::fixture("subspaces")
-}
 
 fn truth() -> BTreeMap<String, Tensor> {
     kit::tensors("subspaces/subspaces.safetensors")
@@ -44,10 +33,7 @@ fn interchanges_are_those_of_pyvene() {
 #[test]
 fn an_interchange_in_a_model_is_that_of_pyvene() {
     let truth = truth();
-    let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let name = folder().join("model").display().to_string();
-    let model = Model::load(&files, &name, &load::LoadSettings::default(), &Task::default()).unwrap().decoder;
+    let model = loaded("subspaces/model").decoder;
     let ids = |name: &str| truth[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
     let pairs = ids("model.base_ids").into_iter().zip(ids("model.source_ids"));
     let pairs: Vec<Interchange> = pairs.map(|(base, source)| Interchange { base, source, answer: 0 }).collect();
@@ -72,10 +58,7 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
 #[test]
 fn a_basis_of_pyvene_is_judged_as_it_is() {
     let truth = truth();
-    let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let name = folder().join("model").display().to_string();
-    let model = Model::load(&files, &name, &load::LoadSettings::default(), &Task::default()).unwrap().decoder;
+    let model = loaded("subspaces/model").decoder;
     let ids = |name: &str| truth[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
     // What the model of pyvene says after the interchange.
     let answers = truth["model.logits"].argmax(1).unwrap().to_vec1::<u32>().unwrap();

@@ -19,6 +19,7 @@ pub use signs::split_signs;
 
 use serde_json::Value;
 
+pub use super::nonnegative::nonnegative;
 use super::{About, Activation, Parts, Sae, Scaling};
 use crate::base::Result;
 use crate::base::random::{OF_CALL, Seed};
@@ -32,9 +33,7 @@ crate::options! {
         /// Number of codes kept in each row, those of the largest absolute value.
         k: Option<usize> = None => usually("all");
     }
-}
 
-crate::options! {
     /// Options of baselines: the number of components that are found.
     #[derive(Debug, Clone, Copy)]
     pub struct ComponentOptions {
@@ -42,9 +41,7 @@ crate::options! {
         count: Option<usize> = None => usually("all");
         with codes: KeptCodesOptions;
     }
-}
 
-crate::options! {
     /// Baselines that begin at random.
     #[derive(Debug, Clone, Copy)]
     pub struct RandomOptions {
@@ -52,9 +49,7 @@ crate::options! {
         seed: Seed = Seed::default() => usually(OF_CALL);
         with codes: KeptCodesOptions;
     }
-}
 
-crate::options! {
     /// Independent components.
     #[derive(Debug, Clone, Copy)]
     pub struct IcaOptions {
@@ -62,9 +57,7 @@ crate::options! {
         seed: Seed = Seed::default() => usually(OF_CALL);
         with components: ComponentOptions;
     }
-}
 
-crate::options! {
     /// Neurons as features.
     #[derive(Debug, Clone, Copy)]
     pub struct NeuronsOptions {

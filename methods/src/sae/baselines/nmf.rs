@@ -4,8 +4,8 @@ use rand::Rng;
 
 use super::{noted, of_unit_norm, parts};
 use crate::common::*;
-use crate::sae::nonnegative::Gram;
-use crate::sae::{Activation, Sae, rows};
+use crate::sae::nonnegative::{Gram, nonnegative};
+use crate::sae::{Sae, rows};
 use crate::tensor::create;
 
 /// Settings of the factorisation.
@@ -144,7 +144,7 @@ impl Factors {
         let (directions, lengths) = of_unit_norm(&(&above - &below)?)?;
         let sum = (above + below)?.broadcast_div(&lengths)?.to_dtype(DType::F32)?;
         let directions = directions.to_dtype(DType::F32)?;
-        let parts = parts("nmf", directions.clone(), directions, Activation::Nonnegative { sum, k }, None);
+        let parts = parts("nmf", directions.clone(), directions, nonnegative(sum, k), None);
         Sae::new(noted(parts, notes))
     }
 }

@@ -27,7 +27,6 @@ use rows::{DictionarySpot, PlaceRows, SpotRows};
 
 crate::options! {
     /// Options of the check of a dictionary.
-    #[derive(Debug, Clone)]
     pub struct CheckOptions {
         /// Site that a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");
@@ -233,8 +232,8 @@ fn stated_l0(sae: &Sae) -> Option<f64> {
     let parts = sae.parts();
     let stated = || ["l0", "k", "target_l0"].into_iter().find_map(|key| parts.about.more.get(key)?.as_f64());
     match &parts.activation {
-        // Its limit is not what rows have on average.
-        Activation::SoftTopK(_) => stated(),
+        // A limit is not what rows have on average.
+        Activation::Other(other) if other.function.estimate.is_some() => stated(),
         activation => activation.most().map(|k| k as f64).or_else(stated),
     }
 }

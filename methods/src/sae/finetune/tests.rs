@@ -73,11 +73,12 @@ fn gradients_are_those_of_finite_differences() {
                     numbers[place] += by;
                     let moved = Tensor::from_vec(numbers, weight.weight.dims(), weight.weight.device()).unwrap();
                     let mut parts = sae.parts().clone();
-                    *weight.name.of(&mut parts).unwrap() = moved;
+                    let place = tuned(&mut parts).into_iter().find(|(name, _)| *name == weight.name);
+                    *place.unwrap().1 = moved;
                     float(&tuner.loss(&Sae::new(parts).unwrap(), &lesson, &task).unwrap().total).unwrap()
                 };
                 let mut expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-                if weight.name == WeightSlot::Decoder {
+                if weight.name == DECODER {
                     // Lengths are taken as they are in the penalty.
                     let held = |by: f64| {
                         let mut decoder = start.clone();

@@ -46,7 +46,6 @@ impl RowBuffer {
 
 crate::options! {
     /// Choice of the site of a store.
-    #[derive(Debug, Clone)]
     pub struct StoreSiteOptions {
         /// Site of a store whose activations are read.
         site: Option<String> = None => usually("its only one");

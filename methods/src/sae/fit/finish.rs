@@ -56,7 +56,8 @@ pub fn finished(
     };
     let activation = kind.activation(params, threshold)?.of_unscaled(read.scale)?;
     let encoder_bias = match (&activation, centred) {
-        (Activation::Gated { .. } | Activation::MatchingPursuit(_), true) => None,
+        (Activation::Gated { .. }, true) => None,
+        (Activation::Other(other), true) if other.function.reads_directions => None,
         (_, true) => Some(encoder_bias),
         (Activation::Gated { .. }, false) => Some(offset(&encoder_bias.zeros_like()?)?),
         (_, false) => Some(offset(&encoder_bias)?),

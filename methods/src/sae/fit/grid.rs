@@ -28,7 +28,6 @@ impl Setting for KindNames {
 
 crate::options! {
     /// The axes that every grid has. Those of kinds are `l1`, `l0`, `target` and `k`.
-    #[derive(Debug, Clone)]
     pub struct FitGridOptions {
         /// Kind of dictionary, or an array of kinds.
         kind: KindNames = KindNames(vec!["topk".into()]);

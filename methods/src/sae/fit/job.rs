@@ -9,7 +9,7 @@ use super::joined::JoinedRows;
 use super::plan::{FitPlan, Recipe};
 use super::run::{FitProduct, FitResult, FitRun};
 use super::sites::{SiteData, SitesTogether, texts};
-use super::storage::{FitCache, FitStorage, OnFitted};
+use super::storage::{FitStorage, OnFitted};
 use super::target::Target;
 use crate::base::counts::count;
 use crate::common::*;
@@ -63,14 +63,15 @@ impl<'a> Job<'a> {
         let wanted = (0..lots.count()).flat_map(|lot| self.plans.iter().map(move |plan| (lot, plan)));
         let wanted: Vec<PlannedLot> = wanted.collect();
         let is_cached = matches!(self.source, Source::Text(_));
-        let Some(cache) = is_cached.then(|| FitCache::open(self.storage, task)).flatten() else {
+        let Some(cache) = is_cached.then(|| self.storage.call_cache(task)).flatten() else {
             return self.fit(&lots, &wanted, &mut |_| (), task);
         };
         let keys = self.keys(&lots, &wanted, task)?;
-        cache.completed(&keys, |missing, done| {
+        let fit = |missing: &[usize], done: OnFitted| {
             let missing: Vec<PlannedLot> = missing.iter().filter_map(|number| wanted.get(*number).copied()).collect();
             self.fit(&lots, &missing, done, task)
-        })
+        };
+        self.storage.completed(&cache, &keys, fit, task)
     }
 
     fn lots(&self, buffer: RowBuffer, task: &Task) -> Result<Lots<'a>> {

@@ -1,5 +1,6 @@
 //! Rows of crosscoders: several sites of a model, or the same sites of several models, concatenated row by row.
 
+use super::reading::centre_and_scale;
 use super::rows::ActivationRows;
 use crate::common::*;
 use crate::sae::Span;
@@ -19,14 +20,9 @@ impl<'a> JoinedRows<'a> {
     /// Consumes the first rows to compute the scales: a coordinate of each site gets mean square 1 about its mean.
     pub fn new(mut rows: Box<dyn ActivationRows + 'a>, task: &Task) -> Result<Self> {
         let span = |x: &Tensor| -> Result<Span> {
-            let wide = x.to_dtype(DType::F64)?;
-            let spread = wide.broadcast_sub(&wide.mean_keepdim(0)?)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
-            if !spread.is_finite() {
-                return Err(err!(Numeric, "expected finite activations to fit, found NaN or infinity"));
-            }
-            // In single precision, like the multiplication. Without variance there is nothing to scale.
-            let scale = if spread > 0.0 { f64::from((1.0 / spread.sqrt()) as f32) } else { 1.0 };
-            Ok(Span { width: x.dims()[1], scale })
+            let (_, scale) = centre_and_scale(x)?;
+            // In single precision, like the multiplication.
+            Ok(Span { width: x.dims()[1], scale: f64::from(scale as f32) })
         };
         let first = rows.next(LOOKED_AT, task)?;
         let spans = first.iter().map(span).collect::<Result<Vec<_>>>()?;

@@ -35,20 +35,14 @@ pub enum ParamName {
     LogScale,
     /// `[d_out, d_in]`, the skip connection of a transcoder.
     Skip,
-    /// `[d_sae, d_in]`, of the estimator of a row's number of codes.
-    CountEncoder,
-    /// `[d_sae]`, of that estimator's hidden units.
-    CountBias,
-    /// `[d_sae]`, the weights of that estimator's hidden units.
-    CountWeight,
-    /// `[1]`, the offset of that estimator's logit.
-    CountLogit,
+    /// A weight that the file of a kind alone knows, and that is of no single feature.
+    Own(&'static str),
 }
 
 /// The names of weights in a checkpoint.
 impl fmt::Display for ParamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(match *self {
             ParamName::Encoder => "encoder",
             ParamName::EncoderBias => "encoder_bias",
             ParamName::Decoder => "decoder",
@@ -57,10 +51,7 @@ impl fmt::Display for ParamName {
             ParamName::Gate => "gate",
             ParamName::LogScale => "log_scale",
             ParamName::Skip => "skip",
-            ParamName::CountEncoder => "k_encoder",
-            ParamName::CountBias => "k_bias",
-            ParamName::CountWeight => "k_weight",
-            ParamName::CountLogit => "k_logit",
+            ParamName::Own(name) => name,
         })
     }
 }

@@ -54,7 +54,6 @@ crate::choices! {
 }
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct FitOptions {
         /// The kind of dictionary; each has options of its own.
         kind: KindName = KindName("topk");

@@ -69,12 +69,17 @@ impl<'a> FitReading<'a> {
     }
 }
 
-/// Computes the mean of rows, and one over the root of their mean square about it, so that a coordinate has mean square
-/// 1.
+/// Returns how rows are centred and scaled, so that a coordinate has mean square 1.
 fn input(x: &Tensor, is_scaled: bool) -> Result<SiteScale> {
     if !is_scaled {
         return Ok(SiteScale { centre: Tensor::zeros(x.dims2()?.1, DType::F32, x.device())?, scale: 1.0 });
     }
+    let (centre, scale) = centre_and_scale(x)?;
+    Ok(SiteScale { centre: centre.to_dtype(DType::F32)?, scale })
+}
+
+/// Computes the mean of rows, and one over the root of their mean square about it.
+pub fn centre_and_scale(x: &Tensor) -> Result<(Tensor, f64)> {
     let wide = x.to_dtype(DType::F64)?;
     let centre = wide.mean(0)?;
     let spread = wide.broadcast_sub(&centre)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
@@ -82,6 +87,5 @@ fn input(x: &Tensor, is_scaled: bool) -> Result<SiteScale> {
         return Err(err!(Numeric, "expected finite activations to fit, found NaN or infinity"));
     }
     // Without variance there is nothing to scale.
-    let scale = if spread > 0.0 { 1.0 / spread.sqrt() } else { 1.0 };
-    Ok(SiteScale { centre: centre.to_dtype(DType::F32)?, scale })
+    Ok((centre, if spread > 0.0 { 1.0 / spread.sqrt() } else { 1.0 }))
 }

@@ -63,11 +63,7 @@ impl FitState {
             let anew = match parameter.name {
                 ParamName::Encoder => (directions(&batch.x)? * length)?,
                 ParamName::Decoder => directions(batch.target())?,
-                ParamName::DecoderBias | ParamName::Skip => continue,
-                // The hidden units of an estimator are no features.
-                ParamName::CountEncoder | ParamName::CountBias | ParamName::CountWeight | ParamName::CountLogit => {
-                    continue;
-                }
+                ParamName::DecoderBias | ParamName::Skip | ParamName::Own(_) => continue,
                 name => {
                     let start = starts.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, start)| *start);
                     Tensor::full(start as f32, some.len(), device)?

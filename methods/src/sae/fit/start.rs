@@ -45,13 +45,8 @@ impl Params {
         for (name, start) in properties.more {
             weights.push((name, create::full(&[d_sae], Number::Float(start), DType::F32)?));
         }
-        if properties.estimates_count {
-            // The estimator begins as the encoder, and says the same of every row.
-            weights.push((ParamName::CountEncoder, weights[0].1.clone()));
-            weights.push((ParamName::CountBias, zeros(d_sae)?));
-            weights.push((ParamName::CountWeight, zeros(d_sae)?));
-            weights.push((ParamName::CountLogit, zeros(1)?));
-        }
+        let own = recipe.kind.own_weights(&weights[0].1)?;
+        weights.extend(own);
         if recipe.skip {
             weights.push((ParamName::Skip, create::zeros(&[d_out, d_in], DType::F32)?));
         }

@@ -44,51 +44,46 @@ impl<'a> FitStorage<'a> {
         let folder = if inside.as_os_str().is_empty() { whole.folder } else { whole.folder.join(inside) };
         Some(CheckpointFolder { folder, ..whole })
     }
-}
 
-/// The cache, for the dictionaries of one call.
-pub struct FitCache<'a> {
-    call: CallCache<'a>,
-    device: Device,
-    task: &'a Task,
-}
-
-/// A function that is called with each dictionary when it has been fitted.
-pub type OnFitted<'a> = &'a mut dyn FnMut(&FitResult);
-
-impl<'a> FitCache<'a> {
-    /// Opens the cache; None where nothing is cached: there is no folder for it, or none that may be used; or the fits
-    /// have checkpoints.
-    pub fn open(storage: &FitStorage, task: &'a Task) -> Option<Self> {
-        let folder = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none())?;
-        let fresh = storage.fresh || storage.checkpoints.fresh;
-        let call = CallCache::open(folder, storage.files.access(), fresh, task)?;
-        Some(Self { call, device: storage.device.clone(), task })
+    /// Opens the cache for one call; None where nothing is cached: there is no folder for it, or none that may be used;
+    /// or the fits have checkpoints.
+    pub fn call_cache<'t>(&self, task: &'t Task) -> Option<CallCache<'t>> {
+        let folder = self.cache.as_ref().filter(|_| self.checkpoints.dir.is_none())?;
+        CallCache::open(folder, self.files.access(), self.fresh || self.checkpoints.fresh, task)
     }
 
     /// Loads what is cached under these keys, and fits the others, in the order of the keys. `fit` is given the indices
     /// of the missing ones, and reports each in their order when it is done, which is cached at once.
     pub fn completed(
         &self,
+        cache: &CallCache,
         keys: &[FitKey],
         fit: impl FnOnce(&[usize], OnFitted) -> Result<Vec<FitResult>>,
+        task: &Task,
     ) -> Result<Vec<FitResult>> {
-        let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
+        let find = |key: &FitKey| -> Result<Option<FitResult>> {
+            let found = cache.find(key, |cache| cache.find(key, task))?;
+            found.map(|found| Ok(FitResult { made: found.made.to_device(&self.device)?, ..found })).transpose()
+        };
+        let found = keys.iter().map(find).collect::<Result<Vec<_>>>()?;
         let loaded = keys.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
-        self.tell(&loaded.collect::<Vec<_>>());
+        let loaded: Vec<&str> = loaded.collect();
+        if !loaded.is_empty() {
+            cache.tell(&in_words(&loaded));
+        }
         let missing: Vec<usize> =
             found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(number, _)| number).collect();
         let mut fitted = Vec::new().into_iter();
         if missing.is_empty() {
             // What is loaded counts as the piece of work that it saves, so that the numbers of pieces do not depend on the cache.
-            let _piece = self.task.piece();
+            let _piece = task.piece();
         } else {
             let mut left = missing.iter().filter_map(|number| keys.get(*number));
             fitted = fit(&missing, &mut |done| {
                 if let Some(key) = left.next()
                     && done.is_whole
                 {
-                    self.put(key, done);
+                    cache.put(key, |cache| cache.put(key, &done.made, &done.history));
                 }
             })?
             .into_iter();
@@ -96,24 +91,16 @@ impl<'a> FitCache<'a> {
         let all = found.into_iter().map(|found| found.or_else(|| fitted.next())).collect::<Option<Vec<_>>>();
         all.ok_or_else(|| err!(Bug, "fewer dictionaries than were to be fitted"))
     }
+}
 
-    fn find(&self, key: &FitKey) -> Result<Option<FitResult>> {
-        let found = self.call.find(key, |cache| cache.find(key, self.task))?;
-        found.map(|found| Ok(FitResult { made: found.made.to_device(&self.device)?, ..found })).transpose()
-    }
+/// A function that is called with each dictionary when it has been fitted.
+pub type OnFitted<'a> = &'a mut dyn FnMut(&FitResult);
 
-    fn tell(&self, names: &[&str]) {
-        let what = match names {
-            [] => return,
-            [first, others @ ..] if !others.is_empty() && others.iter().all(|other| other == first) => {
-                format!("{} dictionaries of {first}", names.len())
-            }
-            _ => names.join(", "),
-        };
-        self.call.tell(&what);
-    }
-
-    fn put(&self, key: &FitKey, fitted: &FitResult) {
-        self.call.put(key, |cache| cache.put(key, &fitted.made, &fitted.history));
+fn in_words(names: &[&str]) -> String {
+    match names {
+        [first, others @ ..] if !others.is_empty() && others.iter().all(|other| other == first) => {
+            format!("{} dictionaries of {first}", names.len())
+        }
+        _ => names.join(", "),
     }
 }

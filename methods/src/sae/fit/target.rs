@@ -18,16 +18,12 @@ use crate::sae::{About, ReadSite, SitePair, check_writes_behind, one_place};
 
 crate::options! {
     /// The options that only transcoders have.
-    #[derive(Debug, Clone)]
     pub struct TranscoderOptions {
         /// Whether there is a linear skip connection.
         skip: bool = false;
     }
-}
 
-crate::options! {
     /// Options whose defaults are others for crosscoders.
-    #[derive(Debug, Clone)]
     pub struct CrosscoderOptions {
         /// "crosscoder": an L1 penalty on codes, each times the sum of the norms of its directions; or a kind of
         /// `sae::fit`, with its own options.
@@ -52,7 +48,6 @@ crate::choices! {
 
 crate::options! {
     /// Options that only cross-layer transcoders have, and those whose defaults are others for them.
-    #[derive(Debug, Clone)]
     pub struct CrossLayerOptions {
         /// "batch_topk", "topk", "relu" or "jumprelu", each with its own options, which are of each layer. The first
         /// has a threshold in the end, as "jumprelu" has, so that other programs load it.
@@ -98,7 +93,6 @@ pub enum Target<'a> {
 
 crate::options! {
     /// Target of a sweep.
-    #[derive(Debug, Clone)]
     pub struct TargetOptions {
         /// Target of the fits: a dictionary of each site; a transcoder of two sites, the one that it reads and the one
         /// that it writes; a crosscoder of several; or a cross-layer transcoder, whose sites are `mlp_in.*` or

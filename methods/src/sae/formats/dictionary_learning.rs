@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::architecture::{Architecture, DictionaryPart};
 use super::own::{self, OwnMetadata};
 use super::reading::FileStatements;
 use super::{Format, FormatTensors, SideDescription, json as config_json, row, sites, table};
@@ -28,8 +29,8 @@ pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result
     let mut said = FileStatements::new(row);
     said.d_in = trainer.maybe_size("activation_dim", None)?;
     said.d_sae = trainer.maybe_size("dict_size", None)?;
-    // The k of soft_topk is what the training aims at; where it is annealed, the tensor has that of the last step.
-    if row.line(table::DictionaryPart::K).is_some() && row.activation != table::ActivationRule::SoftTopK {
+    // Beside a maximum, k is what the training aims at; where it is annealed, the tensor has that of the last step.
+    if row.line(DictionaryPart::K).is_some() && row.line(DictionaryPart::Most).is_none() {
         said.k = trainer.maybe_size("k", None)?;
     }
     said.about.models = trainer.word("lm_name")?.map(ModelName::from).into_iter().collect();
@@ -56,7 +57,7 @@ fn more(config: &Value) -> Map<String, Value> {
 }
 
 /// Finds the one architecture that has tensors of these names.
-fn by_names(source: &dyn TensorSource) -> Result<&'static table::Architecture> {
+fn by_names(source: &dyn TensorSource) -> Result<&'static Architecture> {
     let present = source.names();
     let fitting: Vec<_> = table::of(Format::DictionaryLearning).filter(|row| row.may_hold(&present)).collect();
     match fitting.as_slice() {
@@ -96,7 +97,7 @@ pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
         "lm_name": about.model(),
         "submodule_name": name,
     });
-    if let Some(k) = super::writing::k(parts).filter(|_| given.row.line(table::DictionaryPart::K).is_some()) {
+    if let Some(k) = super::writing::k(parts).filter(|_| given.row.line(DictionaryPart::K).is_some()) {
         trainer["k"] = json!(k);
     }
     let own = OwnMetadata { about: about.clone(), absent: given.absent.clone() };

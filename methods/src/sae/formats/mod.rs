@@ -1,8 +1,9 @@
 //! Formats of dictionaries: a reader for each, and a writer for those that other libraries load.
 //!
 //! A reader turns a config and the path of a file into a description (`reading::FileStatements`) of a dictionary; the
-//! table (`table::Architecture`) says which tensors it then has. What neither knows is refused by name.
+//! table (`architecture::Architecture`) says which tensors it then has. What neither knows is refused by name.
 
+pub(in crate::sae) mod architecture;
 mod circuit_tracer;
 mod dictionary_learning;
 pub mod find;
@@ -27,39 +28,12 @@ use crate::base::{self, names};
 use crate::common::*;
 use crate::model::layout::TensorSource;
 
+pub use architecture::Format;
 pub(super) use circuit_tracer::{TopK, top_k, top_level};
 pub(super) use gemma_scope::{second_model as scope_model, second_model_of as scope_model_of};
 use reading::FileStatements;
 pub(super) use sites::{is_before_weights, parse as parsed_site};
 use writing::FormatTensors;
-
-crate::choices! {
-    /// The format of a dictionary.
-    #[derive(PartialOrd, Ord)]
-    pub enum Format {
-        SaeLens = "saelens",
-        DictionaryLearning = "dictionary_learning",
-        Sparsify = "sparsify",
-        GemmaScope = "gemma_scope",
-        CircuitTracer = "circuit_tracer",
-        /// The tied dictionaries of Cunningham et al.: `encoder` and `encoder_bias`.
-        Tied = "tied",
-        /// The format of this program, which holds every dictionary.
-        Microtome = "microtome",
-    }
-}
-
-impl Format {
-    /// Returns the name of the config file beside the tensors.
-    pub fn config(self) -> Option<&'static str> {
-        match self {
-            Format::SaeLens | Format::Sparsify => Some("cfg.json"),
-            Format::DictionaryLearning | Format::GemmaScope => Some("config.json"),
-            Format::CircuitTracer => Some("config.yaml"),
-            Format::Tied | Format::Microtome => None,
-        }
-    }
-}
 
 /// Looks at what a file says of itself, and at the widths that it reads and writes, before its weights are read.
 pub type HeaderCheck<'a> = dyn Fn(&About, usize, usize) -> Result<()> + 'a;
@@ -166,7 +140,7 @@ pub fn fitting(names: &[String]) -> Vec<Format> {
 }
 
 /// Finds the architecture of a name.
-fn row(format: Format, name: &str) -> Result<&'static table::Architecture> {
+fn row(format: Format, name: &str) -> Result<&'static architecture::Architecture> {
     let all = table::of(format);
     all.clone().find(|row| row.name == name).ok_or_else(|| {
         err!(Format, "the architecture `{name}` of {} is not known here", format.word())

@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::SideDescription;
+use super::architecture::{ActivationRule as Kind, Architecture, Centring, DictionaryPart, TensorLine};
 use super::own::OwnMetadata;
-use super::table::{ActivationRule as Kind, Architecture, Centring, DictionaryPart, TensorLine};
 use crate::base::{Error, Result, Task, memory, names};
 use crate::err;
 use crate::model::layout::TensorSource;
-use crate::sae::{About, Activation, CountEstimator, KindLabel, Parts, Scaling, tensors};
+use crate::sae::codes::unit_rows;
+use crate::sae::fit::{DictionaryShape, kinds};
+use crate::sae::{About, Activation, KindLabel, Parts, Scaling, tensors};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
-
-/// Key of the scale of a soft top-k in a config, which is used in training alone.
-pub const SOFTNESS: &str = "soft_topk_alpha";
 
 /// The statements of the config and the path of a file about a dictionary.
 #[derive(Debug)]
@@ -52,14 +51,6 @@ impl FileStatements {
     }
 }
 
-/// The widths of a dictionary.
-#[derive(Debug, Clone, Copy)]
-struct FileWidths {
-    d_in: usize,
-    d_sae: usize,
-    d_out: usize,
-}
-
 /// Reads the dictionary that a file has, in a dtype of its own.
 pub fn parts(
     said: FileStatements,
@@ -85,7 +76,7 @@ pub fn check(said: &FileStatements, source: &dyn TensorSource, beside: &SideDesc
 }
 
 /// Returns the widths of a file that fits what is said of it, and whose dictionary is wanted.
-fn judged(said: &FileStatements, source: &dyn TensorSource, beside: &SideDescription) -> Result<FileWidths> {
+fn judged(said: &FileStatements, source: &dyn TensorSource, beside: &SideDescription) -> Result<DictionaryShape> {
     let widths = fit(said, source)?;
     let about = said.own.as_ref().map_or(&said.about, |own| &own.about);
     (beside.judge)(about, widths.d_in, widths.d_out)?;
@@ -93,7 +84,7 @@ fn judged(said: &FileStatements, source: &dyn TensorSource, beside: &SideDescrip
 }
 
 /// Checks that every tensor is there, of the right shape, and none too many.
-fn fit(said: &FileStatements, source: &dyn TensorSource) -> Result<FileWidths> {
+fn fit(said: &FileStatements, source: &dyn TensorSource) -> Result<DictionaryShape> {
     let row = said.row;
     let present = source.names();
     let known = |name: &str| row.lines.iter().any(|line| line.name == name) || said.ones == Some(name);
@@ -134,7 +125,7 @@ fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
 }
 
 /// Reads the widths of the file's matrices, checked against the config.
-fn widths(said: &FileStatements, source: &dyn TensorSource) -> Result<FileWidths> {
+fn widths(said: &FileStatements, source: &dyn TensorSource) -> Result<DictionaryShape> {
     let row = said.row;
     let (d_sae, d_in, encoder) = rows_and_columns(row, DictionaryPart::Encoder, source)?;
     // A dictionary without a decoder has the output width of its input.
@@ -149,7 +140,7 @@ fn widths(said: &FileStatements, source: &dyn TensorSource) -> Result<FileWidths
                 .hint("the config and the weights do not match"));
         }
     }
-    Ok(FileWidths { d_in, d_sae, d_out })
+    Ok(DictionaryShape { d_in, d_sae, d_out })
 }
 
 fn rows_and_columns(
@@ -167,31 +158,28 @@ fn rows_and_columns(
 }
 
 /// Returns the shape that a tensor of the file has to have; None where it may be of several lengths.
-fn shape(line: &TensorLine, widths: FileWidths) -> Option<Vec<usize>> {
-    let FileWidths { d_in, d_sae, d_out } = widths;
+fn shape(line: &TensorLine, widths: DictionaryShape) -> Option<Vec<usize>> {
+    let DictionaryShape { d_in, d_sae, d_out } = widths;
     let mut shape = match line.part {
-        DictionaryPart::Encoder | DictionaryPart::CountEncoder => vec![d_sae, d_in],
+        DictionaryPart::Encoder => vec![d_sae, d_in],
         DictionaryPart::Decoder => vec![d_sae, d_out],
         DictionaryPart::Skip => vec![d_out, d_in],
         DictionaryPart::DecoderBias => vec![d_out],
-        DictionaryPart::EncoderBias
-        | DictionaryPart::Threshold
-        | DictionaryPart::Gate
-        | DictionaryPart::Magnitude
-        | DictionaryPart::LogScale
-        | DictionaryPart::CountBias => vec![d_sae],
-        DictionaryPart::CountWeight => vec![1, d_sae],
-        DictionaryPart::CountLogit => vec![1],
+        DictionaryPart::EncoderBias => vec![d_sae],
+        DictionaryPart::Own(_, part) => part.shape(d_sae, d_in),
         DictionaryPart::Shift => vec![d_in],
         DictionaryPart::OneThreshold
         | DictionaryPart::K
-        | DictionaryPart::CountMost
-        | DictionaryPart::Softness
+        | DictionaryPart::Most
+        | DictionaryPart::OfTraining { .. }
         | DictionaryPart::Divisor => vec![],
         DictionaryPart::Groups => return None,
     };
     if line.turned {
         shape.reverse();
+    }
+    if line.is_row {
+        shape.insert(0, 1);
     }
     Some(shape)
 }
@@ -207,7 +195,7 @@ struct FormatReader<'a> {
 }
 
 impl FormatReader<'_> {
-    fn all(&mut self, widths: FileWidths) -> Result<Parts> {
+    fn all(&mut self, widths: DictionaryShape) -> Result<Parts> {
         let said = self.said;
         if let Some(name) = said.ones.filter(|name| self.source.shape(name).is_some()) {
             self.all_ones(name)?;
@@ -217,7 +205,8 @@ impl FormatReader<'_> {
         let decoder = match said.row.line(DictionaryPart::Decoder) {
             Some(_) => self.needed(DictionaryPart::Decoder)?,
             None => {
-                encoder = unit_rows(&encoder)?;
+                // As the tied dictionaries of Cunningham et al. have them.
+                encoder = unit_rows(&encoder, 1e-8)?;
                 encoder.clone()
             }
         };
@@ -266,10 +255,10 @@ impl FormatReader<'_> {
         })
     }
 
-    fn activation(&mut self, widths: FileWidths, about: &mut About) -> Result<Activation> {
+    fn activation(&mut self, widths: DictionaryShape, about: &mut About) -> Result<Activation> {
         let k = self.k()?;
         let one = self.number(DictionaryPart::OneThreshold)?;
-        let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
+        let the_k = || k.ok_or_else(kinds::no_k);
         Ok(match self.said.row.activation {
             Kind::Relu => Activation::Relu,
             Kind::AbsTopK => Activation::Linear(Some(the_k()?)),
@@ -286,27 +275,30 @@ impl FormatReader<'_> {
                 }
                 Activation::Threshold(match one {
                     Some(one) => filled(one, widths.d_sae, self.wanted)?,
-                    None => self.needed(DictionaryPart::Threshold)?,
+                    None => self.needed(DictionaryPart::THRESHOLD)?,
                 })
             }
             Kind::Gated => Activation::Gated {
-                gate: self.needed(DictionaryPart::Gate)?,
-                magnitude: self.needed(DictionaryPart::Magnitude)?,
-                log_scale: self.needed(DictionaryPart::LogScale)?,
+                gate: self.needed(DictionaryPart::GATE)?,
+                magnitude: self.needed(DictionaryPart::MAGNITUDE)?,
+                log_scale: self.needed(DictionaryPart::LOG_SCALE)?,
             },
-            Kind::SoftTopK => {
-                about.more.insert("k".into(), Value::from(the_k()?));
-                if let Some(alpha) = self.number(DictionaryPart::Softness)? {
-                    about.more.insert(SOFTNESS.into(), Value::from(alpha));
+            Kind::Other(name) => {
+                let most = self.size(DictionaryPart::Most)?;
+                if most.is_some() {
+                    about.more.insert("k".into(), Value::from(the_k()?));
                 }
-                let most = self.size(DictionaryPart::CountMost)?;
-                Activation::SoftTopK(CountEstimator {
-                    encoder: self.needed(DictionaryPart::CountEncoder)?,
-                    bias: self.needed(DictionaryPart::CountBias)?,
-                    weight: self.needed(DictionaryPart::CountWeight)?.squeeze(0)?,
-                    logit: self.needed(DictionaryPart::CountLogit)?,
-                    most: most.ok_or_else(|| err!(Bug, "{} has no limit of codes", self.said.row.name))?,
-                })
+                for line in self.said.row.lines {
+                    if let DictionaryPart::OfTraining { key, .. } = line.part
+                        && let Some(number) = self.number(line.part)?
+                    {
+                        about.more.insert(key.into(), Value::from(number));
+                    }
+                }
+                let row = self.said.row.name;
+                let missing = || err!(Bug, "{row} has no number of codes");
+                let part = |name, part| self.needed(DictionaryPart::Own(name, part));
+                kinds::activation(name, most.or(k), missing, part)?
             }
         })
     }
@@ -365,6 +357,7 @@ impl FormatReader<'_> {
         let tensor = self.source.tensor_as(line.name, self.wanted)?;
         finite(line.name, &tensor)?;
         (self.read)(tensor.elem_count() as u64 * self.wanted.size_in_bytes() as u64);
+        let tensor = if line.is_row { tensor.squeeze(0)? } else { tensor };
         Ok(Some(if line.turned { tensor.t()?.contiguous()? } else { tensor }))
     }
 
@@ -391,12 +384,6 @@ impl FormatReader<'_> {
 fn filled(value: f64, length: usize, wanted: DType) -> Result<Tensor> {
     let one = Tensor::new(value, &crate::tensor::Device::Cpu)?;
     dtype::convert(&one.broadcast_as(length)?.contiguous()?, wanted)
-}
-
-/// Divides rows by their lengths, as the tied dictionaries of Cunningham et al. have them.
-fn unit_rows(rows: &Tensor) -> Result<Tensor> {
-    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
-    Ok(rows.broadcast_div(&lengths)?)
 }
 
 /// Refuses NaN and infinities, and says where the first one stands.

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::architecture::Architecture;
 use super::own::{self, OwnMetadata};
 use super::reading::FileStatements;
-use super::{Format, FormatTensors, row, saelens_keys, sites, table, torch_name};
+use super::{Format, FormatTensors, row, saelens_keys, sites, torch_name};
 use crate::base::{Error, Result, names};
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
@@ -75,7 +76,7 @@ pub fn statements(config: &Value, ignore: &[String]) -> Result<FileStatements> {
     Ok(said)
 }
 
-fn architecture(name: &str) -> Result<&'static table::Architecture> {
+fn architecture(name: &str) -> Result<&'static Architecture> {
     match name {
         "temporal" => Err(err!(Format, "this is a `temporal` dictionary, whose codes depend on the tokens before")
             .hint("`sae::load_temporal` reads it")),

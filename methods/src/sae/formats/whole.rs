@@ -12,7 +12,8 @@ use crate::base;
 use crate::checkpoint::family::keys::Keys;
 use crate::common::*;
 use crate::model::layout::TensorSource;
-use crate::sae::{About, Activation, Parts, Scaling, tensors};
+use crate::sae::fit::kinds;
+use crate::sae::{About, Parts, Scaling, tensors};
 
 /// The file of a dictionary in its folder.
 pub const FILE: &str = "dictionary.safetensors";
@@ -100,7 +101,8 @@ pub fn read(beside: &SideDescription, source: &dyn TensorSource, wanted: DType, 
     memory::check(tensors::bytes(source, source.names(), wanted), || format!("the dictionary {}", beside.place))?;
     let mut take = WholeReader { source, wanted, task, known: BTreeSet::new() };
     let k = keys.maybe_size("k", None)?;
-    let activation = Activation::read(keys.word("activation")?, k, |name| take.needed(name))?;
+    let name = keys.word("activation")?.ok_or_else(|| err!(Format, "expected an `activation`, found none"))?;
+    let activation = kinds::activation(name, k, kinds::no_k, |name, _| take.needed(name))?;
     let scaling = keys.word("scaling")?;
     let scaling = SCALINGS.iter().find(|(name, _)| Some(*name) == scaling).map(|(_, scaling)| *scaling);
     let parts = Parts {

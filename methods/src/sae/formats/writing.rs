@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Format;
-use super::reading::SOFTNESS;
-use super::table::{self, ActivationRule as Kind, Architecture, Centring, DictionaryPart};
+use super::architecture::{ActivationRule as Kind, Architecture, Centring, DictionaryPart};
+use super::{Format, table};
 use crate::common::*;
 use crate::sae::fit::SETTINGS;
-use crate::sae::{Activation, CountEstimator, Parts, Scaling};
+use crate::sae::{Activation, Parts, Scaling};
 use crate::tensor::create;
-
-/// The scale of the soft top-k at the end of the authors' trainings.
-const AUTHORS_SOFTNESS: f64 = 1e-4;
 
 /// Tensors by the names of a format, and which of them are zeros for a bias that the dictionary does not have.
 pub struct FormatTensors {
@@ -35,6 +31,7 @@ pub fn named_tensors(format: Format, parts: &Parts) -> Result<FormatTensors> {
             }
         };
         let found = if line.turned { found.t()?.contiguous()? } else { found };
+        let found = if line.is_row { found.unsqueeze(0)? } else { found };
         tensors.insert(line.name.to_string(), found.to_device(&Device::Cpu)?);
     }
     Ok(FormatTensors { row, tensors, absent })
@@ -118,8 +115,8 @@ fn kind(activation: &Activation) -> Option<Kind> {
         Activation::Threshold(_) => Some(Kind::Threshold),
         Activation::Gated { .. } => Some(Kind::Gated),
         Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
-        Activation::SoftTopK(_) => Some(Kind::SoftTopK),
-        _ => None,
+        Activation::Linear(None) => None,
+        Activation::Other(other) => Some(Kind::Other(other.function.name)),
     }
 }
 
@@ -189,27 +186,16 @@ fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
 
 /// Returns the tensor for a part of a file; None where the dictionary has no such part.
 fn part(part: DictionaryPart, parts: &Parts) -> Result<Option<Tensor>> {
-    let gated = |which: fn(&Tensor, &Tensor, &Tensor) -> Tensor| match &parts.activation {
-        Activation::Gated { gate, magnitude, log_scale } => Some(which(gate, magnitude, log_scale)),
-        _ => None,
-    };
-    let estimator = |which: fn(&CountEstimator) -> &Tensor| match &parts.activation {
-        Activation::SoftTopK(estimator) => Some(which(estimator).clone()),
-        _ => None,
-    };
     Ok(match part {
         DictionaryPart::Encoder => Some(parts.encoder.clone()),
         DictionaryPart::EncoderBias => parts.encoder_bias.clone(),
         DictionaryPart::Decoder => Some(parts.decoder.clone()),
         DictionaryPart::DecoderBias => parts.decoder_bias.clone(),
         DictionaryPart::Skip => parts.skip.clone(),
-        DictionaryPart::Threshold => match &parts.activation {
-            Activation::Threshold(threshold) => Some(threshold.clone()),
-            _ => None,
-        },
-        DictionaryPart::Gate => gated(|gate, _, _| gate.clone()),
-        DictionaryPart::Magnitude => gated(|_, magnitude, _| magnitude.clone()),
-        DictionaryPart::LogScale => gated(|_, _, log_scale| log_scale.clone()),
+        DictionaryPart::Own(name, _) => {
+            let tensors = parts.activation.tensors();
+            tensors.iter().find(|one| one.name == name).map(|one| one.tensor.clone())
+        }
         DictionaryPart::K => k(parts).map(|k| create::from_floats(vec![k as f64], &[], DType::I32)).transpose()?,
         DictionaryPart::OneThreshold => {
             let stated = parts.about.more.get("threshold").and_then(serde_json::Value::as_f64);
@@ -217,19 +203,13 @@ fn part(part: DictionaryPart, parts: &Parts) -> Result<Option<Tensor>> {
             Some(create::from_floats(vec![one], &[], DType::F32)?)
         }
         DictionaryPart::Groups => Some(groups(&parts.about.prefixes)?),
-        DictionaryPart::CountEncoder => estimator(|estimator| &estimator.encoder),
-        DictionaryPart::CountBias => estimator(|estimator| &estimator.bias),
-        DictionaryPart::CountWeight => {
-            estimator(|estimator| &estimator.weight).map(|weight| weight.unsqueeze(0)).transpose()?
-        }
-        DictionaryPart::CountLogit => estimator(|estimator| &estimator.logit),
-        DictionaryPart::CountMost => {
+        DictionaryPart::Most => {
             let most = parts.activation.most();
             most.map(|most| create::from_floats(vec![most as f64], &[], DType::I32)).transpose()?
         }
-        DictionaryPart::Softness => {
-            let alpha = parts.about.more.get(SOFTNESS).and_then(serde_json::Value::as_f64);
-            Some(create::from_floats(vec![alpha.unwrap_or(AUTHORS_SOFTNESS)], &[], DType::F32)?)
+        DictionaryPart::OfTraining { key, usual } => {
+            let stated = parts.about.more.get(key).and_then(serde_json::Value::as_f64);
+            Some(create::from_floats(vec![stated.unwrap_or(usual)], &[], DType::F32)?)
         }
         // Ours are of rows as they come.
         DictionaryPart::Divisor => Some(create::from_floats(vec![1.0], &[], DType::F32)?),

@@ -10,7 +10,7 @@ use crate::base;
 use crate::base::files::Files;
 use crate::common::*;
 use crate::model::config::Rotary;
-use crate::sae::Activation;
+use crate::sae::fit::kinds;
 use crate::tensor::files::NamedTensors;
 
 /// The kind of file, as its metadata has it.
@@ -85,7 +85,7 @@ impl Lorsa {
             base::json::read(said.as_bytes(), |e| err!(Format, "the metadata of the Lorsa: {e}"))?;
         let maybe = |name: &str| named.tensors.get(name).cloned();
         let take = |name: &str| maybe(name).ok_or_else(|| err!(Format, "expected the tensor `{name}`, found none"));
-        let activation = Activation::read(Some(&described.activation), described.k, take)?;
+        let activation = kinds::activation(&described.activation, described.k, kinds::no_k, |name, _| take(name))?;
         let known = TENSORS.iter().copied().chain(["query_norm", "key_norm"]);
         let own: Vec<&str> = known.chain(activation.tensors().into_iter().map(|one| one.name)).collect();
         if let Some(stray) = named.tensors.keys().find(|name| !own.contains(&name.as_str())) {

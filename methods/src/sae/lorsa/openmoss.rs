@@ -47,7 +47,6 @@ const OF_TRAINING: [&str; 8] = [
 
 crate::options! {
     /// Options of loading a Lorsa.
-    #[derive(Debug, Clone)]
     pub struct LoadLorsaOptions {
         /// Config keys to ignore.
         ignore: Vec<String> = Vec::new() => usually("none");

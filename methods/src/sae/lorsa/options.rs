@@ -14,7 +14,6 @@ crate::choices! {
 
 crate::options! {
     /// A fit of a Lorsa.
-    #[derive(Debug, Clone)]
     pub struct LorsaFitOptions {
         /// Number of heads.
         heads: Option<usize> = None => usually("`ratio` times d_model").at_least(1.0);

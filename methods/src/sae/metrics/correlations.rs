@@ -37,10 +37,9 @@ impl CodeCorrelations {
         let n = a.rows() as f64;
         let of_a = sums(a);
         let of_b = sums(b);
-        let spread = |sums: &CodeSums| (n * sums.squares - sums.sum * sums.sum).max(0.0).sqrt();
-        let spreads: Vec<f64> = of_b.iter().map(spread).collect();
+        let spreads: Vec<f64> = of_b.iter().map(|sums| sums.spread(n)).collect();
         for (products, own) in values.chunks_exact_mut(theirs).zip(&of_a) {
-            let size = spread(own);
+            let size = own.spread(n);
             for ((product, sums), spread) in products.iter_mut().zip(&of_b).zip(&spreads) {
                 let both = size * spread;
                 *product = if both > 0.0 { (n * *product - own.sum * sums.sum) / both } else { f64::NAN };
@@ -62,15 +61,24 @@ impl CodeCorrelations {
     }
 }
 
+/// Sums of the codes of a feature.
 #[derive(Debug, Clone, Copy, Default)]
-struct CodeSums {
-    sum: f64,
-    squares: f64,
-    fired: usize,
+pub struct CodeSums {
+    pub sum: f64,
+    pub squares: f64,
+    /// The number of rows in which it is active.
+    pub fired: usize,
+}
+
+impl CodeSums {
+    /// Returns the root of `n` times the sum of squares about the mean of `n` codes.
+    pub fn spread(&self, n: f64) -> f64 {
+        (n * self.squares - self.sum * self.sum).max(0.0).sqrt()
+    }
 }
 
 /// Sums the codes of each feature.
-fn sums(codes: &SparseCodes) -> Vec<CodeSums> {
+pub fn sums(codes: &SparseCodes) -> Vec<CodeSums> {
     let mut sums = vec![CodeSums::default(); codes.d_sae()];
     for (feature, code) in codes.features().iter().zip(codes.codes()) {
         let sum = &mut sums[*feature as usize];

@@ -13,18 +13,14 @@ use crate::sae::{Sae, SiteOptions, SitePair, site_of, writes_of};
 
 crate::options! {
     /// A dictionary measured on a text.
-    #[derive(Debug, Clone)]
     pub struct MeasureOnOptions {
         /// Site that a transcoder writes, after the site that it reads.
         writes: Option<String> = None => usually("the dictionary's");
         with reads: SiteOptions;
         with measure: MeasureOptions;
     }
-}
 
-crate::options! {
     /// A dictionary spliced into a model.
-    #[derive(Debug, Clone)]
     pub struct EffectOptions {
         /// Site that a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");
@@ -36,22 +32,16 @@ crate::options! {
         with reads: SiteOptions;
         with rows: JudgedRowsOptions;
     }
-}
 
-crate::options! {
     /// A dictionary spliced into a model, with losses by the class of the next token.
-    #[derive(Debug, Clone)]
     pub struct EffectByClassOptions {
         /// The label of the text whose values are the classes.
         label: Option<String> = None;
         with reads: SiteOptions;
         with rows: JudgedRowsOptions;
     }
-}
 
-crate::options! {
     /// Dictionaries compared in a model.
-    #[derive(Debug, Clone)]
     pub struct ParetoOptions {
         /// Site of a model at which the dictionaries are spliced in.
         site: Option<String> = None => usually("that of the dictionaries");

@@ -1,5 +1,6 @@
 //! Features of a dictionary that are found again in another one: the stability of a recipe over seeds or texts.
 
+use super::correlations::sums;
 use super::directions::cosines_of;
 use crate::base::bootstrap::wilson;
 use crate::common::*;
@@ -36,9 +37,6 @@ struct FeaturePair {
     together: f64,
 }
 
-/// Sums of the codes of a feature, and of their squares.
-type CodeMoments = Vec<[f64; 2]>;
-
 /// Finds the living features of `a` that have one in `b` with a cosine of at least [`SAME`] between the directions and
 /// as large a correlation of the codes, over the same rows `x`.
 pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<RecoveredFeatures> {
@@ -52,19 +50,15 @@ pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<RecoveredFeatu
         let near = row.iter().enumerate().filter(|(_, cosine)| f64::from(**cosine) >= SAME);
         pairs.push(near.map(|(other, _)| FeaturePair { other, together: 0.0 }).collect());
     })?;
-    let mut of_a: CodeMoments = vec![[0.0; 2]; a.d_sae()];
-    let mut of_b: CodeMoments = vec![[0.0; 2]; b.d_sae()];
     let mut here = vec![0.0; b.d_sae()];
     let rows = ours.rows();
     for row in 0..rows {
         let (features, codes) = theirs.row(row);
         for (feature, code) in features.iter().zip(codes) {
-            add(&mut of_b[*feature as usize], *code);
             here[*feature as usize] = f64::from(*code);
         }
         let (own, sizes) = ours.row(row);
         for (feature, code) in own.iter().zip(sizes) {
-            add(&mut of_a[*feature as usize], *code);
             for pair in &mut pairs[*feature as usize] {
                 pair.together += f64::from(*code) * here[pair.other];
             }
@@ -72,23 +66,18 @@ pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<RecoveredFeatu
         features.iter().for_each(|feature| here[*feature as usize] = 0.0);
     }
     let n = rows as f64;
-    let spread = |[sum, squares]: [f64; 2]| (n * squares - sum * sum).max(0.0).sqrt();
+    let of_a = sums(&ours);
+    let of_b = sums(&theirs);
     let is_found = |(feature, pairs): (usize, &Vec<FeaturePair>)| {
         let own = of_a[feature];
         pairs.iter().any(|pair| {
             let other = of_b[pair.other];
-            let both = spread(own) * spread(other);
-            both > 0.0 && (n * pair.together - own[0] * other[0]) / both >= SAME
+            let both = own.spread(n) * other.spread(n);
+            both > 0.0 && (n * pair.together - own.sum * other.sum) / both >= SAME
         })
     };
-    let living = of_a.iter().filter(|[_, squares]| *squares > 0.0).count();
+    let living = of_a.iter().filter(|own| own.squares > 0.0).count();
     Ok(RecoveredFeatures { living, found: pairs.iter().enumerate().filter(|pair| is_found(*pair)).count() })
-}
-
-fn add(sums: &mut [f64; 2], code: f32) {
-    let code = f64::from(code);
-    sums[0] += code;
-    sums[1] += code * code;
 }
 
 #[cfg(test)]

@@ -31,7 +31,6 @@ crate::choices! {
 
 crate::options! {
     /// Options of the search for groups of features along curves.
-    #[derive(Debug, Clone)]
     pub struct ShapeOptions {
         /// Number of features that each one may be linked to: those that its codes correlate with most.
         neighbours: usize = 8 => at_least(2.0).at_most(1000.0);

@@ -6,6 +6,7 @@
 
 use rand::Rng;
 
+use super::correlations::sums;
 use super::directions::cosines_of;
 use super::recovered::SAME;
 use crate::base::bootstrap::wilson;
@@ -100,8 +101,7 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
     }
     let of_small = small.encode_sparse(x, task)?.finite()?;
     let of_large = large.encode_sparse(x, task)?.finite()?;
-    let fires = firing(&of_small, small.d_sae());
-    let fires_there = firing(&of_large, large.d_sae());
+    let [fires, fires_there] = [&of_small, &of_large].map(firing);
     let living = |nearest: Vec<Nearest>| -> Vec<Option<Nearest>> {
         let is_parent = |one: &Nearest| one.cosine >= SAME;
         nearest
@@ -133,14 +133,8 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
 }
 
 /// Counts the rows in which each feature fires.
-fn firing(codes: &SparseCodes, features: usize) -> Vec<usize> {
-    let mut fires = vec![0; features];
-    for row in 0..codes.rows() {
-        for (feature, code) in fired(codes, row) {
-            fires[feature] += usize::from(code);
-        }
-    }
-    fires
+fn firing(codes: &SparseCodes) -> Vec<usize> {
+    sums(codes).into_iter().map(|own| own.fired).collect()
 }
 
 /// Lists the features of a row, and whether each fires.

@@ -11,7 +11,6 @@ use crate::sae::Sae;
 
 crate::options! {
     /// A dictionary measured on a store.
-    #[derive(Debug, Clone)]
     pub struct MeasureStoreOptions {
         /// Site of a store.
         site: Option<String> = None => usually("the dictionary's, or the store's only one");

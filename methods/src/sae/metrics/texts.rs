@@ -9,7 +9,6 @@ use crate::tokenizer::labels::ColumnKind;
 
 crate::options! {
     /// Options of the rows of a text that are read, and of their predictions that count.
-    #[derive(Debug, Clone)]
     pub struct JudgedRowsOptions {
         /// Number of rows of the text.
         rows: usize = 64;

@@ -24,7 +24,6 @@ use crate::tensor::dtype;
 
 crate::options! {
     /// Options of the comparison of two dictionaries' features.
-    #[derive(Debug, Clone)]
     pub struct UniversalityOptions {
         /// Seed of the baselines and of the bootstrap.
         seed: Seed = Seed::default() => usually(OF_CALL);

@@ -5,7 +5,7 @@ use candle_core::Var;
 use super::*;
 use crate::base::random::stream;
 use crate::sae::select::largest;
-use crate::tensor::create;
+use crate::tensor::{create, elementwise};
 
 /// Finds by bisection the b at which the weights sum to k.
 fn bisected(row: &[f64], k: f64, alpha: f64) -> f64 {
@@ -102,22 +102,4 @@ fn the_gradient_of_k_is_that_of_the_next_number_where_all_densities_are_zero_in_
     let of_k = floats(&gradients.remove(&k).unwrap()).unwrap();
     assert!((of_k[0] - 3.0).abs() < 1e-6, "{of_k:?}");
     assert_eq!(floats(&gradients.remove(&x).unwrap()).unwrap(), [0.0; 3]);
-}
-
-#[test]
-fn an_estimate_lies_between_one_and_its_limit() {
-    let ones = |dims: &[usize]| Tensor::ones(dims, DType::F32, &Device::Cpu).unwrap();
-    let of = |logit: f32| CountEstimator {
-        encoder: ones(&[4, 2]),
-        bias: ones(&[4]),
-        weight: (ones(&[4]) * 0.25).unwrap(),
-        logit: Tensor::new(&[logit], &Device::Cpu).unwrap(),
-        most: 6,
-    };
-    let x = Tensor::new(&[[[1.0_f32, -1.0]]], &Device::Cpu).unwrap();
-    let found = |logit: f32| of(logit).estimate(&x).unwrap().to_vec3::<f32>().unwrap()[0][0][0];
-    // The hidden units are 1 each: 6 sigmoid(1 + logit).
-    assert_eq!(found(-1.0), 3.0);
-    assert!((found(0.0) - 6.0 / (1.0 + (-1f32).exp())).abs() < 1e-5);
-    assert_eq!([found(-100.0), found(100.0)], [1.0, 6.0]);
 }

@@ -37,7 +37,6 @@ const OF_TRAINING: [&str; 3] = ["sae_type", "block_id", "gamma_reg"];
 
 crate::options! {
     /// Options of loading a temporal dictionary.
-    #[derive(Debug, Clone)]
     pub struct LoadTemporalOptions {
         /// Site that it reads and writes.
         site: Option<String> = None => usually("that of its files");

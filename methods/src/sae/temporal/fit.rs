@@ -35,7 +35,6 @@ const WORDS: TextFitWords = TextFitWords {
 
 crate::options! {
     /// A fit of a temporal dictionary.
-    #[derive(Debug, Clone)]
     pub struct TemporalFitOptions {
         /// Number of features.
         d_sae: Option<usize> = None => usually("`ratio` times the site's width").at_least(1.0);

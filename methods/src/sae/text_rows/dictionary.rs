@@ -13,16 +13,12 @@ use crate::tensor::files::NamedTensors;
 
 crate::options! {
     /// A dictionary that reads texts, measured on one.
-    #[derive(Debug, Clone)]
     pub struct TextMeasureOptions {
         with measure: MeasureOptions;
         with rows: JudgedRowsOptions;
     }
-}
 
-crate::options! {
     /// A dictionary that reads texts, spliced into a model.
-    #[derive(Debug, Clone)]
     pub struct TextEffectOptions {
         /// The positions that the KL is a mean over: those behind which another token of the row stands, or all.
         kl: KlPositions = KlPositions::Predicted;

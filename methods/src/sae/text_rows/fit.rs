@@ -27,7 +27,6 @@ const LOSSES: &str = "losses";
 
 crate::options! {
     /// A descent on the rows of a text.
-    #[derive(Debug, Clone)]
     pub struct TextDescentOptions {
         /// Rows of text in a step.
         batch: usize = 8 => at_least(1.0);
@@ -121,12 +120,9 @@ impl<'a> TextFit<'a> {
         let order = StepOrder { batch, seed: seed.draws(), stream: words.order };
         let rows = TextRows::read(plan.model, plan.text, plan.context, rows, order, task)?;
         let mut fit = Self { plan, words, rows, checkpoints: None, cache: None };
-        let fresh = storage.fresh || storage.checkpoints.fresh;
         if let Some(folder) = storage.checkpoint(Path::new("")) {
             fit.checkpoints = Some(FitCheckpoints::open(folder, &words.checkpoint, || fit.identity(task))?);
-        } else if let Some(folder) = &storage.cache
-            && let Some(cache) = CallCache::open(folder, storage.files.access(), fresh, task)
-        {
+        } else if let Some(cache) = storage.call_cache(task) {
             let identity = fit.identity(task)?;
             let TextFitPlan { model, text, site, .. } = &fit.plan;
             let key = FitKey::of_rows(&identity, model, site, text.name());

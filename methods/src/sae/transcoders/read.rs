@@ -24,7 +24,6 @@ pub const CONFIG: &str = "config.yaml";
 
 crate::options! {
     /// Options of loading transcoders.
-    #[derive(Debug, Clone)]
     pub struct TranscodersOptions {
         /// Config keys to ignore, where an unknown one is refused.
         ignore: Vec<String> = Vec::new() => usually("none");

@@ -9,7 +9,6 @@ use crate::report::palette::ColourMap;
 
 crate::options! {
     /// The names of a grid.
-    #[derive(Debug, Clone)]
     pub struct GridOptions {
         /// The names of the rows.
         rows: Option<LabelList> = None => usually("0, 1, 2 and so on");
@@ -24,10 +23,7 @@ crate::options! {
         /// Label of the y axis, along the rows.
         y: Option<String> = None;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct HeatOptions {
         /// The value that is white.
         centre: Option<f64> = None => usually("0 where there are both signs");

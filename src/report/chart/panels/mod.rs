@@ -73,7 +73,6 @@ const HIGH: f64 = 290.0;
 const MOST: usize = 26;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct PanelOptions {
         /// Whether the panels of a column have one x axis, with its labels below the lowest; "all" gives all panels one
         /// range.

@@ -52,10 +52,7 @@ pub mod methods {
         site: &str,
         options: Options,
     ) -> Fallible<HeatText> {
-        let mut read = super::options(options);
-        let asked: InputOptions = read.declared()?;
-        let AttentionOptions { from } = read.declared()?;
-        read.finish()?;
+        let (asked, AttentionOptions { from }) = taken_both::<InputOptions, _>(options)?;
         let place = one_site(m.config(), site, NAME_ONE)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, Some(vec![from]), &asked)?;
         let tokens = names::running(m.core(), &ids);

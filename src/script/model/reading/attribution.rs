@@ -3,7 +3,6 @@
 use super::names;
 use crate::model::reading::attribution::{Attribution as Core, Target, attribute_texts, mean};
 use crate::report::picture::Picture;
-use crate::script::engine::value::plain;
 use crate::script::model::{AttributionOptions, InputOptions, Model};
 use crate::script::prelude::*;
 use crate::tokenizer::tokens::TokenName;
@@ -104,10 +103,7 @@ handle!(Attribution, "Attribution", |attribution| {
 });
 
 fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Options) -> Fallible<Attribution> {
-    let mut read = options(map);
-    let asked: InputOptions = read.declared()?;
-    let options: AttributionOptions = read.declared()?;
-    read.finish()?;
+    let (asked, options) = taken_both::<InputOptions, AttributionOptions>(map)?;
     let task = &env(ctx)?.task;
     let of = Vec::<TokenName>::of(&plain(of)).ok_or_else(|| given("token", of).refuse(&Vec::<TokenName>::wanted()))?;
     let input = asked.input(ctx, m, x)?;

@@ -4,7 +4,6 @@ use super::both_lenses::BothLenses;
 use super::lens::Lens;
 use crate::model::reading::fitted::{self as core, LensKind};
 use crate::model::reading::lens::{LOGIT_LENS, LensOptions};
-use crate::script::engine::value::plain;
 use crate::script::model::properties::places;
 use crate::script::model::{Cache, InputOptions, Model};
 use crate::script::prelude::*;
@@ -69,10 +68,7 @@ fn read(
     sites: Option<&Dynamic>,
     map: Options,
 ) -> Fallible<BothLenses> {
-    let mut read = options(map);
-    let asked: InputOptions = read.declared()?;
-    let options: LensOptions = read.declared()?;
-    read.finish()?;
+    let (asked, options) = taken_both::<InputOptions, LensOptions>(map)?;
     let places = match sites {
         Some(sites) => places(m.config(), sites)?,
         None => lens.0.places(m.decoder())?,

@@ -185,10 +185,7 @@ fn pieces(table: &Table, width: usize) -> Vec<Table> {
 }
 
 fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: Options) -> Fallible<Lens> {
-    let mut read = options(map);
-    let asked: InputOptions = read.declared()?;
-    let options: LensOptions = read.declared()?;
-    read.finish()?;
+    let (asked, options) = taken_both::<InputOptions, LensOptions>(map)?;
     let places = places(m.config(), sites)?;
     let input = asked.input(ctx, m, x)?;
     let readings = asked

@@ -50,10 +50,7 @@ pub mod methods {
         lenses: Any,
         options: Options,
     ) -> Fallible<LensPage> {
-        let mut read = super::options(options);
-        let asked: InputOptions = read.declared()?;
-        let options: LensPageOptions = read.declared()?;
-        read.finish()?;
+        let (asked, options) = taken_both::<InputOptions, LensPageOptions>(options)?;
         let fitted = super::lenses(&lenses)?;
         let fitted: Vec<&fitted::FittedLens> = fitted.iter().map(Arc::as_ref).collect();
         let input = asked.input(&ctx, m, &text).map_err(|e| e.about("text"))?;

@@ -29,6 +29,7 @@ impl Setting for GivenData {
 
 crate::options! {
     /// Data that a model is evaluated on while it is trained.
+    #[derive(Clone)]
     pub struct HeldData {
         /// Held-out data, in any form of `data`, on which the model is evaluated during training.
         held: Option<GivenData> = None;

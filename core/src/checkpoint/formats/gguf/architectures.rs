@@ -4,11 +4,10 @@ use super::super::base::{ModelSizes, llama as llama_like};
 use super::common::{Architecture, gpt, rms, rotary, window};
 use super::keys::GgufKeys;
 use super::{bert, biased, gemma, gemma4, latent, mixtures, plain, qwen35, rope, rwkv7, state_spaces, unknown};
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Activation, Config, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
-use crate::{bail, err};
 
 /// Architectures that are known. Mistral's models and Mixtral are written as `llama`, OLMo 3 as `olmo2`.
 const KNOWN: [&str; 35] = [

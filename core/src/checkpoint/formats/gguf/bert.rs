@@ -2,10 +2,9 @@
 
 use super::common::{Architecture, layer_norms, rotary, window};
 use super::keys::GgufKeys;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Activation, Positions, Predicts, Rotary};
 use crate::model::layout::TensorSource;
-use crate::{bail, err};
 
 /// ModernBERT has no window in one of this many layers, where the file does not state which.
 const MODERN_PATTERN: usize = 3;

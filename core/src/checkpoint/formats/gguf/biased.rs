@@ -2,8 +2,7 @@
 
 use super::common::{Architecture, gpt, rotary};
 use super::keys::GgufKeys;
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Activation, Alibi, Config, Order, Positions};
 use crate::model::layout::TensorSource;
 

@@ -3,8 +3,7 @@
 use super::common::{Architecture, rms, rotary, window, windows};
 use super::keys::GgufKeys;
 use super::{mixtures, rope};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Activation, Experts, GlobalHeads, QkNorm, Rotary, Scaling, SharedKeys};
 use crate::model::layout::TensorSource;
 

@@ -1,11 +1,9 @@
 //! The metadata of one architecture: every key that is read is recorded, so that unknown keys can be refused.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Result, names};
+use crate::common::*;
 use crate::tensor::files::gguf_value::Value;
-use crate::{bail, err};
 
 /// Largest size that is accepted; the product of two of these does not overflow.
 const LARGEST: u64 = 1 << 31;

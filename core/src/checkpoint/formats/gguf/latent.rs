@@ -4,9 +4,8 @@
 use super::common::{Architecture, rms, rotary};
 use super::keys::GgufKeys;
 use super::{mixtures, names};
-use crate::base::Result;
 use crate::checkpoint::family::grown;
-use crate::err;
+use crate::common::*;
 use crate::model::config::{Config, ExpertGroups, Experts, LatentAttention, Scaling};
 use crate::model::layout::{StepBack, TensorSource, WeightFrom};
 

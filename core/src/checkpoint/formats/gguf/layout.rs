@@ -1,16 +1,13 @@
 //! Layouts of GGUF files: where each of our weights is.
 
-use std::collections::BTreeMap;
-
 use super::architectures;
 use super::common::Architecture;
 use super::keys::GgufKeys;
 use super::{GgufFile, delta, latent, names, rwkv7, state_spaces};
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, StepBack, TensorSource, WeightFrom};
 use crate::tensor::files::gguf_value::Value;
-use crate::{bail, err};
 
 impl<B: AsRef<[u8]>> GgufFile<B> {
     /// Reads the config that the metadata state, and where the file has its weights.

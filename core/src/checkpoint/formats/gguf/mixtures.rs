@@ -2,8 +2,7 @@
 
 use super::common::{Architecture, rms, rotary, rotary_of, window, windows};
 use super::keys::GgufKeys;
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{ClampedGate, Config, Experts, QkNorm};
 use crate::model::layout::TensorSource;
 

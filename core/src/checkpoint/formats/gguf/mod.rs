@@ -22,21 +22,17 @@ mod state_spaces;
 mod tables;
 mod unknown;
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::Arc;
-
 use kernels::PackedMatrix;
 
 pub use self::parts::{GgufModel, ShardPlace, part_names};
 use self::quantised::TensorKind;
+use crate::base;
 use crate::base::budget::Budget;
-use crate::base::{self, Result, Task};
+use crate::common::*;
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::tensor::files::gguf_value::{self, Value, countable};
 use crate::tensor::files::reader::ByteReader;
-use crate::{bail, err};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 

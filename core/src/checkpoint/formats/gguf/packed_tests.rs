@@ -8,7 +8,6 @@ use kit::{far, largest};
 
 use super::{GgufFile, writer};
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::checkpoint::load::{self, LoadOptions, LoadSettings, Precision};
@@ -67,7 +66,7 @@ fn dequantised(bytes: &[u8]) -> Decoder {
 
 fn loaded(folder: &Path, bytes: &[u8], dtype: Precision) -> Model {
     std::fs::write(folder.join("m.gguf"), bytes).unwrap();
-    let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder).unwrap();
     let loading = LoadOptions { dtype, ..LoadOptions::default() }.onto(Device::Cpu);
     Model::load(&files, folder.join("m.gguf").to_str().unwrap(), &loading, &Task::default()).unwrap()
 }
@@ -199,7 +198,7 @@ fn what_reads_weights_has_them_in_f32() {
     same(&weights.embed.row(5).unwrap(), &expected.weights().embed.row(5).unwrap());
     same(&model.decoder.unembedding().unwrap(), &expected.unembedding().unwrap());
     // Saved, it is numbers.
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let place = folder.path().join("saved");
     model.save(&files, &place, &Task::default()).unwrap();
     let again = Model::load(&files, place.to_str().unwrap(), &LoadSettings::default(), &Task::default()).unwrap();

@@ -11,7 +11,6 @@ use serde_json::{Value as Json, json};
 use super::rope::recognised;
 use super::{GgufFile, writer};
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::checkpoint::load::LoadSettings;
 use crate::checkpoint::second_opinion::{Sources, verify};
@@ -272,7 +271,7 @@ fn second_opinion(
     let bytes = file(&pairs, &named(family, &tensors(family, "model.safetensors"), kinds));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("model.gguf"), &bytes).unwrap();
-    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder.path()).unwrap();
     let gguf = Some(Arc::new(files.map(Path::new("model.gguf")).unwrap()));
     let read = GgufFile::new(bytes).unwrap();
     let layout = read.layout().unwrap();

@@ -1,16 +1,13 @@
 //! A model in several files, as `llama-gguf-split` and the converter write it: the first has the metadata, and each has
 //! some of the tensors.
 
-use std::collections::BTreeMap;
-
 use kernels::PackedMatrix;
 
 use super::GgufFile;
 use super::layout::layout;
-use crate::base::{Result, names};
+use crate::common::*;
 use crate::model::layout::{Layout, TensorSource};
 use crate::tensor::Tensor;
-use crate::{bail, err};
 
 /// End of the name of a part, behind the two numbers.
 const ENDING: &str = ".gguf";

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{GgufFile, GgufModel, part_names, writer};
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::base::{Error, Result, Task};
@@ -85,7 +84,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn load(folder: &Path, name: &str) -> Result<Model> {
-    let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
+    let files = Files::unrecorded(folder).unwrap();
     Model::load(&files, folder.join(name).to_str().unwrap(), &LoadSettings::default(), &Task::default())
 }
 

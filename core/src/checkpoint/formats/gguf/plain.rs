@@ -2,8 +2,7 @@
 
 use super::common::{Architecture, gpt, layer_norms, rms, rotary, window, windows};
 use super::keys::GgufKeys;
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Activation, Config, NormKind, Order, QkNorm, Rotary, Scaling};
 use crate::model::layout::TensorSource;
 

@@ -3,8 +3,7 @@
 use super::common::{Architecture, rms, rotary};
 use super::keys::GgufKeys;
 use super::mixtures;
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{DeltaNets, QkNorm};
 
 /// Default interval of layers with attention.

@@ -1,11 +1,10 @@
 //! The scaling of rotary positions in a GGUF file: by metadata, or by a tensor of factors (Llama 3).
 
 use super::keys::GgufKeys;
-use crate::base::Result;
 use crate::checkpoint::family::grown;
+use crate::common::*;
 use crate::model::config::{Rotary, Scaling};
 use crate::tensor::{DType, Tensor};
-use crate::{bail, err};
 
 /// The turns within the original context between which YaRN interpolates, where the file states none.
 const YARN_TURNS: [f64; 2] = [1.0, 32.0];

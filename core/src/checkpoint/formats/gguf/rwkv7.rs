@@ -4,8 +4,7 @@
 use super::common::{Architecture, layer_norms};
 use super::keys::GgufKeys;
 use super::names;
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Activation, Positions, TimeMixing};
 use crate::model::layout::{StepBack, WeightFrom};
 

@@ -4,8 +4,7 @@
 use super::common::{Architecture, rms, rotary};
 use super::keys::GgufKeys;
 use super::{mixtures, names, plain};
-use crate::bail;
-use crate::base::Result;
+use crate::common::*;
 use crate::model::config::{Experts, Positions, StateSpaces};
 use crate::model::layout::{StepBack, TensorSource, WeightFrom};
 

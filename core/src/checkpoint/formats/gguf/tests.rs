@@ -1,7 +1,5 @@
 //! The GGUF reader, on files that the tests write themselves.
 
-use std::collections::BTreeMap;
-
 use candle_core::quantized::{GgmlDType, QTensor};
 use kit::far;
 

@@ -1,11 +1,8 @@
 //! The error about an architecture that is not known: keys and tensors of its file that have no meaning here.
 
-use std::collections::BTreeSet;
-
 use super::keys::GgufKeys;
 use super::names;
-use crate::base::Error;
-use crate::err;
+use crate::common::*;
 use crate::model::layout::TensorSource;
 
 /// Number of names that are listed.

@@ -1,9 +1,8 @@
 //! The weights of any model under the names and in the shapes of TransformerLens.
 
 use super::{EMBED, MatrixLayout, place};
-use crate::base::Result;
 use crate::checkpoint::load::together;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::layout::WeightFrom;
 use crate::model::weight::Weight;

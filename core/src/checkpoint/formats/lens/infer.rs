@@ -1,14 +1,11 @@
 //! The config of a state dictionary: from its names and shapes, and from what is given.
 
-use serde_json::Value;
-
 use super::super::base::{ModelSizes, llama};
 use super::options::{StateOptions, wrong};
 use super::{EMBED, MatrixLayout};
-use crate::base::{Error, Result, names};
+use crate::common::*;
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, Rotary, Scaling};
 use crate::model::layout::TensorSource;
-use crate::{bail, err};
 
 /// TransformerLens' default epsilon of norms.
 const EPS: f64 = 1e-5;

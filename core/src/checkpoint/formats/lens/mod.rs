@@ -7,14 +7,9 @@ mod export;
 mod infer;
 mod options;
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value};
-
 pub use self::export::{names, weight};
 use self::options::StateOptions;
-use crate::base::Result;
-use crate::err;
+use crate::common::*;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
 

@@ -1,9 +1,6 @@
 //! The options that go with a state dictionary: TransformerLens' config by its own names, or by ours.
 
-use serde_json::{Map, Value};
-
-use crate::base::{Error, Result, names};
-use crate::err;
+use crate::common::*;
 
 /// Keys by our names, and TransformerLens' names of equal meaning.
 const OURS: [(&str, &str); 12] = [

@@ -2,10 +2,9 @@
 //! inferred.
 
 use kit::{far, fixture};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
-use crate::base::Task;
 use crate::checkpoint::formats::pickle;
 use crate::checkpoint::load::{self, LoadSettings};
 use crate::model::batch::Batch;

@@ -24,7 +24,6 @@ use crate::tensor::{DType, Tensor};
 
 crate::options! {
     /// Options of fitting a Jacobian lens.
-    #[derive(Debug, Clone)]
     pub struct JacobianLensOptions {
         /// Maximum number of tokens of a prompt.
         context: usize = 128 => at_least(2.0);

@@ -15,7 +15,6 @@ use crate::tensor::floats;
 
 crate::options! {
     /// Options of evaluating a lens.
-    #[derive(Debug, Clone)]
     pub struct JudgeLensOptions {
         /// Maximum number of tokens of a prompt.
         context: usize = 128 => at_least(1.0);

@@ -9,12 +9,9 @@ use kit::far_relative;
 use super::tuned::train_in_parts;
 use super::*;
 use crate::base::Cell;
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::checkpoint::load;
-use crate::model::Model;
 use crate::model::config::{Config, Positions};
-use crate::model::fixtures::{config, decoder};
+use crate::model::fixtures::{config, decoder, loaded};
 use crate::model::run::Ask;
 use crate::model::weights::Weights;
 use crate::tensor::files::TensorTree;
@@ -26,10 +23,6 @@ fn folder(family: &str) -> PathBuf {
     kit::fixture("jlens").join(family)
 }
 
-fn files(out: &Path) -> Files {
-    Files::new(Access::new(out, &Rules::default()).unwrap(), false)
-}
-
 struct LensFixture {
     model: Arc<Decoder>,
     truth: BTreeMap<String, Tensor>,
@@ -37,10 +30,7 @@ struct LensFixture {
 }
 
 fn fixture(family: &str) -> LensFixture {
-    let out = tempfile::tempdir().unwrap();
-    let name = folder(family).join("model").display().to_string();
-    let model =
-        Model::load(&files(out.path()), &name, &load::LoadSettings::default(), &Task::default()).unwrap().decoder;
+    let model = loaded(folder(family).join("model")).decoder;
     let truth = kit::tensors(folder(family).join("jlens.safetensors"));
     let prompts = truth["input_ids"].to_dtype(DType::U32).unwrap().to_vec2().unwrap();
     LensFixture { model, truth, prompts }
@@ -139,7 +129,7 @@ fn rows_of_any_number_of_copies_are_the_same() {
 #[test]
 fn saved_lenses_are_read_again_to_the_precision_of_f16() {
     let out = tempfile::tempdir().unwrap();
-    let files = files(out.path());
+    let files = Files::unrecorded(out.path()).unwrap();
     let task = Task::default();
     let model = Arc::new(decoder(config(), DType::F32));
     let lens = fit_jacobian(&model, &[vec![1, 2, 3, 4]], &options(1), &task).unwrap();
@@ -291,12 +281,8 @@ fn an_interrupted_training_leaves_the_lens_so_far() {
     let LensFixture { model, .. } = fixture("gpt2");
     let task = Task::default();
     let options = TunedLensOptions { steps: 1_000_000, ..TunedLensOptions::default() };
-    let flag = task.flag().clone();
     let begun = std::time::Instant::now();
-    std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        flag.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
+    kit::raise_after(task.flag(), 300);
     let lens = train_tuned(&model, &counting(8, 0), &options, &task).unwrap();
     assert!(begun.elapsed().as_secs() < 30 && !task.is_interrupted());
     let d = lens.d_model();
@@ -306,7 +292,7 @@ fn an_interrupted_training_leaves_the_lens_so_far() {
 #[test]
 fn a_saved_tuned_lens_is_read_again_bit_for_bit() {
     let out = tempfile::tempdir().unwrap();
-    let files = files(out.path());
+    let files = Files::unrecorded(out.path()).unwrap();
     let task = Task::default();
     let model = Arc::new(decoder(config(), DType::F32));
     let options = TunedLensOptions { steps: 2, ..TunedLensOptions::default() };

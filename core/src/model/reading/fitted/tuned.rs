@@ -14,20 +14,19 @@ use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::batch::Batch;
+use crate::model::by_words::ReferencePredictions;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
-use crate::model::reading::lens::unembedded;
+use crate::model::reading::lens::last_normed;
 use crate::model::run::{Ask, PassEnd};
 use crate::model::site::Place;
 use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gradients};
-use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Device, Tensor, create};
 use crate::training::ScheduleShape;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 
 crate::options! {
     /// Options of training a tuned lens.
-    #[derive(Debug, Clone)]
     pub struct TunedLensOptions {
         /// Number of steps.
         steps: usize = 250;
@@ -167,8 +166,8 @@ pub(super) struct PromptActivations {
     tokens: Vec<u32>,
     /// The end of the pass at each token.
     end: PassEnd,
-    /// The number of logits of a token.
-    outputs: usize,
+    /// The number of logits of a token; None where they exist for some words at a time.
+    outputs: Option<usize>,
 }
 
 impl PromptActivations {
@@ -177,14 +176,17 @@ impl PromptActivations {
         let points: Vec<(usize, usize)> = batch.lengths().into_iter().enumerate().flat_map(of_text).collect();
         let tokens = points.iter().map(|(row, column)| (row * batch.width() + column) as u32).collect();
         let (cache, end) = model.run_to_end(&batch, Ask { places, ..Ask::default() }, &points, task)?;
-        Ok(Self { cache, tokens, end, outputs: model.config().outputs() })
+        let outputs = (!model.reads_in_words()).then(|| model.config().outputs());
+        Ok(Self { cache, tokens, end, outputs })
     }
 
-    /// Returns ranges of tokens with this number of logits at most, or of one token.
+    /// Returns ranges of tokens with this number of logits at most, or of one token; all tokens, where logits exist for some
+    /// words at a time.
     pub(super) fn parts(&self, at_once: usize) -> Result<impl Iterator<Item = Range<usize>> + use<>> {
         let count = self.tokens.len();
-        let most = (at_once / self.outputs.max(1)).max(1);
-        memory::check((4 * KEPT * most.min(count) * self.outputs) as u128, || "the logits of a lens".into())?;
+        let outputs = self.outputs.unwrap_or(0);
+        let most = at_once.checked_div(outputs).unwrap_or(count).max(1);
+        memory::check((4 * KEPT * most.min(count) * outputs) as u128, || "the logits of a lens".into())?;
         Ok((0..count).step_by(most).map(move |start| start..count.min(start + most)))
     }
 
@@ -201,8 +203,8 @@ pub(super) struct PromptPart {
     tokens: Tensor,
     /// The share of all tokens.
     share: f64,
-    /// The logits that the model ends with, `[tokens, vocab]`.
-    last: Tensor,
+    /// What the model predicts in the end.
+    last: ReferencePredictions,
 }
 
 impl PromptPart {
@@ -213,7 +215,7 @@ impl PromptPart {
         task: &Task,
     ) -> Result<Self> {
         let share = tokens.len() as f64 / seen.tokens.len() as f64;
-        let last = model.logits_of(&seen.end, tokens.clone(), task)?;
+        let last = model.reference(&seen.end.part(tokens.clone())?, task)?;
         let tokens = Tensor::new(&seen.tokens[tokens], model.device())?;
         Ok(Self { seen: seen.clone(), tokens, share, last })
     }
@@ -225,8 +227,8 @@ impl PromptPart {
 
     /// Computes KL(model || lens) at each token, in nats, for a residual stream that the lens has carried: `[tokens]`.
     pub(super) fn divergences(&self, model: &Decoder, place: Place, carried: Tensor, task: &Task) -> Result<Tensor> {
-        let logits = unembedded(model, place, carried, task)?.squeeze(0)?;
-        divergences(&self.last, &logits.to_dtype(DType::F32)?)
+        let end = PassEnd::before_logits(last_normed(model, place, carried, task)?.squeeze(0)?);
+        model.divergences_from(&self.last, &end, task)
     }
 
     /// Computes the part that these tokens have in the mean of KL(model || lens) over all, for a map, A and b.

@@ -1,13 +1,10 @@
 //! The zip archive of a `.pt` file: the byte range of each stored entry.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::base::{Error, Kind, Result};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Beginning of a pickle without an archive: the tag of its protocol, and the magic number of PyTorch's old format.
 const OLD: &[u8] = b"\x80\x02\x8a\x0a";

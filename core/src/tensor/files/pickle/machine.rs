@@ -1,13 +1,10 @@
 //! The interpreter of pickles: a stack, marks on it, and a memo. It calls nothing; the few functions that tensors need are
 //! implemented here.
 
-use std::collections::BTreeMap;
-
 use super::super::reader::ByteReader;
 use super::object::{Builtin, Global, Id, Object, Storage, TensorView};
 use crate::base::budget::Budget;
-use crate::base::{Error, Result};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The newest protocol; PyTorch writes 2.
 const NEWEST: u8 = 5;

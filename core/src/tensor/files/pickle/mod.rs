@@ -9,14 +9,11 @@ mod object;
 mod strided;
 mod tree;
 
-use std::collections::BTreeMap;
-
 use self::archive::Archive;
 use self::strided::StridedTensor;
 use super::TensorTree;
 use crate::base::budget::Budget;
-use crate::base::{Result, memory, names};
-use crate::err;
+use crate::common::*;
 use crate::tensor::Tensor;
 
 /// The usual keys under which training programs save the weights, beside the state of the optimiser.

@@ -1,12 +1,9 @@
 //! One tensor of a `.pt` file: elements of a storage, given by an offset and strides.
 
-use std::ops::Range;
-
 use super::super::reader::elements;
 use super::object::TensorView;
-use crate::base::Result;
+use crate::common::*;
 use crate::tensor::{self, DType, Device, Tensor};
-use crate::{bail, err};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StridedTensor {

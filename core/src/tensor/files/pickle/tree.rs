@@ -1,7 +1,5 @@
 //! The content of a pickle as a tree, and its tensors by name.
 
-use std::collections::BTreeMap;
-
 use super::super::TensorTree;
 use super::PickledTensor;
 use super::archive::Archive;
@@ -9,8 +7,7 @@ use super::machine::{Objects, budget_label};
 use super::object::{Global, Id, Object};
 use super::strided::StridedTensor;
 use crate::base::budget::Budget;
-use crate::base::{Error, Result};
-use crate::{bail, err};
+use crate::common::*;
 
 /// The maximum depth of nested dictionaries.
 const DEEPEST: usize = 32;

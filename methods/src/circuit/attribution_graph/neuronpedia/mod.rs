@@ -12,9 +12,7 @@
 mod features;
 mod viewer;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use super::graph::{AttributionGraph, sites};
 use super::influence::cumulative;

@@ -1,7 +1,6 @@
 //! Files of circuit-tracer are written and read as they are.
 
 use kit::within;
-use serde_json::Value;
 
 use super::*;
 use crate::base::HeatText;

@@ -4,10 +4,6 @@
 //! looks for these at a host of its own, unless the graph's `scan` is a path: that of a folder below `./data`, which is
 //! what the folder is served as.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
-
 use super::features::{empty, feature_file};
 use super::{AttributionGraph, cantor};
 use crate::circuit::graph::Graph;

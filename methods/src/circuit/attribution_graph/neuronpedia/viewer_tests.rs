@@ -1,9 +1,5 @@
 //! Tests that files follow the published schema, and have what the viewer of circuit-tracer reads.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
-
 use super::tests::{ours, strongest};
 use super::*;
 use crate::base::Card;

@@ -18,16 +18,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::runs::EdgeRuns;
 use super::{EdgeAblation, graph_of, provenance};
-use crate::base::random::{OF_CALL, Seed, stream};
 use crate::circuit::graph::Graph;
-use crate::common::*;
-use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::Measure;
+use crate::sae::prelude::*;
 use crate::tensor::derivative::{TensorFunction, value_and_gradients};
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct EdgePruningOptions {
         /// The share of edges that is to remain.
         target: f64 = 0.1 => above(0.0).at_most(1.0);

@@ -1,7 +1,5 @@
 //! Runs in which every edge has a mask, with gradients of the masks: slower than a propagation, and the plain definition.
 
-use std::ops::Range;
-
 use crate::circuit::Port;
 use crate::circuit::edges::texts::EdgeTexts;
 use crate::circuit::edges::wiring::{Extent, Receiver, Wiring};
@@ -49,7 +47,7 @@ impl EdgeTexts<'_> {
         let width = self.width();
         let places: Vec<u32> = self.plan.points().iter().map(|(row, column)| (row * width + column) as u32).collect();
         let rows = x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?;
-        self.plan.values(&decoder.read_out(&rows, task)?)
+        self.plan.values(decoder, &decoder.end_behind(&rows, task)?, task)
     }
 
     /// Returns what receivers with the same senders read, `[receivers, texts, pos, d_model]`: the clean residual

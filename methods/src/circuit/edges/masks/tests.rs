@@ -6,6 +6,7 @@ use crate::circuit::compiled::{CompiledPairOptions, compiled};
 use crate::circuit::edges::Wiring;
 use crate::circuit::faithfulness::roc;
 use crate::fixtures::{configs, decoder};
+use crate::intervene::fixtures::pair;
 
 /// Returns small models of all kinds that have edges.
 fn models() -> Vec<Model> {
@@ -16,17 +17,10 @@ fn models() -> Vec<Model> {
 
 /// Returns pairs of two lengths.
 fn pairs() -> Vec<TokenPair> {
-    let pair = |clean: &[u32], corrupt: &[u32], answer: u32, wrong: u32| TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: vec![vec![answer]],
-        wrong: vec![vec![wrong]],
-        ..TokenPair::default()
-    };
     vec![
-        pair(&[1, 2, 3, 4], &[1, 5, 3, 4], 6, 7),
-        pair(&[8, 2, 9], &[8, 2, 4], 1, 2),
-        pair(&[3, 3, 2, 1], &[9, 3, 2, 1], 5, 8),
+        pair([1, 2, 3, 4], [1, 5, 3, 4], [6, 7]),
+        pair([8, 2, 9], [8, 2, 4], [1, 2]),
+        pair([3, 3, 2, 1], [9, 3, 2, 1], [5, 8]),
     ]
 }
 

@@ -3,8 +3,6 @@
 //!
 //!     p = sigmoid((rank - b) / T),  rank in [0, 1],  b such that the mean of p is the share that masks begin with
 
-use std::collections::BTreeMap;
-
 use super::concrete;
 use crate::circuit::edges::names::numbers;
 use crate::circuit::edges::wiring::{Receiver, Wiring};
@@ -79,9 +77,7 @@ fn remaining(ranks: &[f64], share: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Kind;
     use crate::circuit::edges::{eap_file, graph_of};
-    use crate::tensor::{Device, Tensor, floats};
 
     #[test]
     fn probabilities_have_the_share_for_their_mean_and_rise_with_scores() {

@@ -1,7 +1,5 @@
 //! Heads of a layer: those with a changed input are computed together.
 
-use std::collections::BTreeMap;
-
 use super::{Propagation, replaced};
 use crate::circuit::Port;
 use crate::circuit::edges::wiring::{Extent, Receiver, Sender};

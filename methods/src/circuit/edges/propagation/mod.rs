@@ -15,8 +15,7 @@ mod reading;
 
 use super::texts::{EdgeTexts, RunState};
 use super::wiring::{Extent, Receiver, Sender};
-use crate::base::{Result, Task};
-use crate::tensor::{Tensor, floats};
+use crate::common::*;
 use reading::{Class, ClassInput, added};
 
 pub use reading::combined;
@@ -153,11 +152,8 @@ impl<'a> Propagation<'a> {
         };
         let places: Vec<u32> = (0..self.start.variants).flat_map(place).collect();
         let read = rows.index_select(&Tensor::new(places, x.device())?, 0)?;
-        let logits = texts.decoder.read_out(&read, self.task)?;
-        let points = plan.points().len();
-        let each =
-            (0..self.start.variants).map(|one| floats(&plan.values(&logits.narrow(0, one * points, points)?)?));
-        each.collect()
+        let end = texts.decoder.end_behind(&read, self.task)?;
+        plan.values_of_copies(&texts.decoder, &end, self.start.variants, self.task)
     }
 
     /// Repeats a tensor for each variant.

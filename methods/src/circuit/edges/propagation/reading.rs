@@ -1,9 +1,8 @@
 //! Inputs of receivers: the known run, and what is changed in it.
 
 use super::{Propagation, SenderChange, Start};
-use crate::base::Result;
 use crate::circuit::edges::wiring::{Extent, Part};
-use crate::tensor::Tensor;
+use crate::common::*;
 
 /// The input of a class of receivers: `[variants * texts, pos, d_model]`.
 #[derive(Clone)]

@@ -12,9 +12,9 @@ use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::grid::dropping;
 use crate::intervene::metric::MetricPlan;
 use crate::model::config::{Config, Order};
-use crate::model::decoder::{Decoder, Logits, TextColumns};
+use crate::model::decoder::{Decoder, TextColumns};
 use crate::model::hooks::{Action, BoundHook, PatchSource};
-use crate::model::run::Ask;
+use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Tensor, floats};
 
@@ -48,11 +48,11 @@ impl PlainRun<'_> {
     /// Returns the gradients at a site without those through what each other layer writes in turn.
     fn gradients(&self, place: Place, is_dropped: impl Fn(usize) -> bool) -> Vec<Tensor> {
         let config = self.decoder.config();
-        let mut metric = |logits: &Tensor| Ok(self.plan.values(logits)?.sum_all()?);
+        let mut metric = |end: &PassEnd| Ok(self.plan.values(self.decoder, end, &self.task)?.sum_all()?);
         let one = |layer: usize| {
             let hooks = dropping(config, layer).unwrap();
-            let points = Logits::Points(self.plan.points());
-            let found = self.decoder.grads(self.plan.batch(), hooks, &[place], points, &mut metric, &self.task);
+            let points = self.plan.points();
+            let found = self.decoder.grads_of_end(self.plan.batch(), hooks, &[place], points, &mut metric, &self.task);
             found.unwrap().cache.at(place).unwrap()
         };
         (0..config.layers).filter(|layer| is_dropped(*layer)).map(one).collect()

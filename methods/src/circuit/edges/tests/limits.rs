@@ -1,10 +1,6 @@
 //! Tests of searches at their limits: prompts of one token, models that cannot be taken apart into edges, NaN,
 //! thresholds that keep all or nothing, interruptions, large graphs, foreign files.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crate::base::task::{Bar, Progress};
 use crate::base::{Kind, Task};
 use crate::circuit::ablations::Ablations;
 use crate::circuit::edges::acdc::{AcdcOptions, Thresholds, acdc};
@@ -13,10 +9,11 @@ use crate::circuit::edges::*;
 use crate::circuit::subgraph::{self, SubgraphOptions, TopOptions};
 use crate::circuit::{Circuit, Graph};
 use crate::fixtures::{config, configs, decoder};
-use crate::intervene::fixtures::{model, pairs};
+use crate::intervene::fixtures::{model, pair, pairs};
 use crate::model::config::{Config, QkNorm};
 use crate::model::weights::Linear;
 use crate::tensor::DType;
+use crate::watch::{Moment, Watch};
 
 const KL: Measure = Measure::Kl(Prompt::Clean);
 
@@ -32,13 +29,7 @@ fn scored(model: &Model, pairs: &[TokenPair], method: EdgeMethod) -> Result<Grap
 #[test]
 fn a_single_pair_of_prompts_of_one_token() {
     let model = model(decoder(config(), DType::F32));
-    let pair = |clean, corrupt| TokenPair {
-        clean: vec![clean],
-        corrupt: vec![corrupt],
-        answers: vec![vec![2]],
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    };
+    let pair = |clean: u32, corrupt: u32| pair([clean], [corrupt], [2, 5]);
     for method in [EdgeMethod::Eap, EdgeMethod::EapIg, EdgeMethod::AtpStar, EdgeMethod::Exact] {
         let graph = scored(&model, &[pair(3, 4)], method).unwrap();
         let named = |name: &str| graph.edges.iter().find(|edge| graph.edge_name(edge) == name).unwrap().effect;
@@ -128,33 +119,9 @@ fn thresholds_that_keep_all_or_nothing() {
     assert!(!runs.kept(&found[1]).unwrap().contains(&true));
 }
 
-/// A bar that interrupts after some steps.
-struct InterruptingWatch {
-    flag: Arc<AtomicBool>,
-}
-
-struct InterruptingBar(Arc<AtomicBool>);
-
-impl Progress for InterruptingWatch {
-    fn begin(&self, _: &str, _: Option<u64>) -> Box<dyn Bar> {
-        Box::new(InterruptingBar(self.flag.clone()))
-    }
-
-    fn say(&self, _: &str) {}
-}
-
-impl Bar for InterruptingBar {
-    fn advance(&self, _: u64) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn note(&self, _: &str) {}
-}
-
 #[test]
 fn what_an_interrupted_search_has_is_kept_and_marked() {
-    let flag = Arc::new(AtomicBool::new(false));
-    let task = Task::new(flag.clone(), Arc::new(InterruptingWatch { flag }));
+    let (task, _) = Watch::until(Some(Moment::Advances("")));
     let model = model(decoder(config(), DType::F32));
     let all = Wiring::new(model.decoder.config()).unwrap().edges();
     let options =

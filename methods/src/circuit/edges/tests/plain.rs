@@ -92,8 +92,8 @@ fn plain(texts: &EdgeTexts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f
     }
     let last = read(&own, &constant, wiring.receivers.len() - 1);
     let rows = texts.plan.points().iter().map(|(row, column)| last.get(*row).unwrap().get(*column).unwrap());
-    let logits = model.read_out(&Tensor::stack(&rows.collect::<Vec<_>>(), 0).unwrap(), task).unwrap();
-    floats(&texts.plan.values(&logits).unwrap()).unwrap()
+    let end = model.end_behind(&Tensor::stack(&rows.collect::<Vec<_>>(), 0).unwrap(), task).unwrap();
+    floats(&texts.plan.values(model, &end, task).unwrap()).unwrap()
 }
 
 /// Returns what cut edges carry in some texts.

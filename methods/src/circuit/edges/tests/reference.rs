@@ -5,20 +5,19 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
 use crate::base::{Result, Task};
-use crate::checkpoint::load::LoadSettings;
 use crate::circuit::Circuit;
 use crate::circuit::ablations::Ablations;
 use crate::circuit::edges::acdc::{EdgeTrial, search};
 use crate::circuit::edges::*;
 use crate::circuit::subgraph::{TopOptions, top};
+use crate::fixtures::loaded;
+use crate::intervene::fixtures::pairs_in;
 use crate::intervene::metric::MetricPlan;
 use crate::model::Model;
-use crate::model::decoder::Logits;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::hooks::{At, BoundHook, Edit};
+use crate::model::run::PassEnd;
 use crate::model::site::{Place, places};
 use crate::tensor::Tensor;
 
@@ -36,32 +35,8 @@ fn model(family: &str) -> Model {
     loaded(folder(family).join("model"))
 }
 
-fn loaded(folder: PathBuf) -> Model {
-    let out = tempfile::tempdir().unwrap();
-    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    Model::load(&files, &folder.display().to_string(), &LoadSettings::default(), &Task::default()).unwrap()
-}
-
-fn ids(value: &Value) -> Vec<Vec<u32>> {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
 fn pairs(family: &str) -> Vec<TokenPair> {
-    pairs_of(&read(family, "pairs.json"))
-}
-
-fn pairs_of(file: &Value) -> Vec<TokenPair> {
-    let clean = ids(&file["clean"]);
-    let corrupt = ids(&file["corrupted"]);
-    let answers = ids(&file["answers"]);
-    let pair = |at: usize| TokenPair {
-        clean: clean[at].clone(),
-        corrupt: corrupt[at].clone(),
-        answers: vec![vec![answers[at][0]]],
-        wrong: vec![vec![answers[at][1]]],
-        ..TokenPair::default()
-    };
-    (0..clean.len()).map(pair).collect()
+    pairs_in(&read(family, "pairs.json"))
 }
 
 fn options(method: EdgeMethod, ablation: EdgeAblation) -> EdgeOptions {
@@ -196,7 +171,7 @@ fn circuits_keep_as_much_as_in_the_authors_code_where_a_norm_is_behind_attention
     let task = Task::default();
     let model = loaded(kit::fixture("models").join("gemma2"));
     let file = read("gemma2", "circuits.json");
-    let runs = EdgeRuns::new(&model, &pairs_of(&file), Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
+    let runs = EdgeRuns::new(&model, &pairs_in(&file), Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
     let names: Vec<String> = (0..runs.units()).map(|edge| eap_file::edge_name(&runs.wiring, edge)).collect();
     let mut most = 0.0_f64;
     for circuit in file["circuits"].as_array().unwrap() {
@@ -244,10 +219,9 @@ fn relevance_of_sites_and_edges_is_that_of_the_authors_code_on_both_families() {
             assert_eq!(names.len(), 10);
             let sites = places(config, &names).unwrap();
             let hook = held.then(|| BoundHook::new(config, "pattern.*", None, None, Box::new(Constant)).unwrap());
-            let mut metric = |logits: &Tensor| Ok(plan.values(logits)?.sum_all()?);
-            let wanted = Logits::Points(plan.points());
-            let found =
-                decoder.grads(plan.batch(), hook.into_iter().collect(), &sites, wanted, &mut metric, &task).unwrap();
+            let mut metric = |end: &PassEnd| Ok(plan.values(&decoder, end, &task)?.sum_all()?);
+            let hooks = hook.into_iter().collect();
+            let found = decoder.grads_of_end(plan.batch(), hooks, &sites, plan.points(), &mut metric, &task).unwrap();
             let mut most = 0.0_f64;
             for place in sites {
                 let expected = &expected[&format!("{prefix}{place}")];

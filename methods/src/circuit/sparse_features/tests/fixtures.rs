@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use kit::{far, largest, tensors};
 
 use crate::base::Task;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::checkpoint::load::LoadSettings;
 use crate::circuit::Ablations;
 use crate::circuit::sparse_features::cases::Cases;
 use crate::circuit::sparse_features::effects::{SearchInputs, UnitEffects};
@@ -16,9 +13,12 @@ use crate::circuit::sparse_features::placed::PlacedDictionary;
 use crate::circuit::sparse_features::units::{Unit, Units};
 use crate::circuit::sparse_features::*;
 use crate::data::pairs::tokens::TokenPair;
+use crate::features::samples::plain;
+use crate::fixtures::loaded;
+use crate::intervene::fixtures::pairs_of;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
-use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::sae::{About, Parts, Sae};
 use crate::tensor::{DType, Tensor, floats, ints};
 
 struct PairFixture {
@@ -33,10 +33,7 @@ struct PairFixture {
 impl PairFixture {
     fn of(kind: &str) -> Self {
         let folder = kit::fixture("sfc").join(kind);
-        let out = tempfile::tempdir().unwrap();
-        let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-        let path = folder.join("model").display().to_string();
-        let model = Model::load(&files, &path, &LoadSettings::default(), &Task::default()).unwrap();
+        let model = loaded(folder.join("model"));
         let effects = tensors(folder.join("effects.safetensors"));
         let edges = tensors(folder.join("edges.safetensors"));
         let parts = tensors(folder.join("dictionaries.safetensors"));
@@ -46,34 +43,17 @@ impl PairFixture {
         let sae = |site: &String| {
             let part = |name: &str| parts[&format!("{site}.{name}")].clone();
             let about = About { kind: "relu".into(), sites: vec![site.as_str().into()], ..About::default() };
-            Sae::new(Parts {
-                encoder: part("W_enc").t().unwrap().contiguous().unwrap(),
-                encoder_bias: Some(part("b_enc")),
-                activation: Activation::Relu,
-                decoder: part("W_dec"),
-                decoder_bias: Some(part("b_dec")),
-                centred: true,
-                rescaled: false,
-                skip: None,
-                scaling: Scaling::None,
-                about,
-            })
-            .unwrap()
+            let encoder_bias = Some(part("b_enc"));
+            let decoder_bias = Some(part("b_dec"));
+            let parts = plain(part("W_enc").t().unwrap().contiguous().unwrap(), part("W_dec"));
+            Sae::new(Parts { encoder_bias, decoder_bias, centred: true, about, ..parts }).unwrap()
         };
         let rows = |name: &str| -> Vec<Vec<u32>> {
             let found: &Tensor = &effects[name];
             let wide = found.dim(1).unwrap();
             ints(found).unwrap().chunks(wide).map(|row| row.iter().map(|id| *id as u32).collect()).collect()
         };
-        let pair = |((clean, corrupt), answers): ((Vec<u32>, Vec<u32>), Vec<u32>)| TokenPair {
-            clean,
-            corrupt,
-            answers: vec![vec![answers[0]]],
-            wrong: vec![vec![answers[1]]],
-            ..TokenPair::default()
-        };
-        let prompts = rows("clean_ids").into_iter().zip(rows("corrupt_ids"));
-        let pairs = prompts.zip(rows("answers")).map(pair).collect();
+        let pairs = pairs_of(rows("clean_ids"), rows("corrupt_ids"), rows("answers"));
         Self { model, saes: sites.iter().map(sae).collect(), sites, pairs, effects, edges }
     }
 

@@ -59,10 +59,6 @@ impl Hooks for PlainHook<'_> {
         let error = if (self.kept)(&site, Part::Error) { error } else { their_error };
         Ok(Some((sae.decode(&mixed)? + error)?))
     }
-
-    fn last(&self) -> Option<Site> {
-        None
-    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Tests of ablated groups against hooks that replace the activations of their nodes.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::circuit::Ablations;
 use crate::circuit::edges::{EdgeMethod, EdgeOptions, EdgeRuns, edges};
@@ -13,13 +11,8 @@ use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::metric;
-use crate::model::Model;
-use crate::model::batch::Batch;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
-use crate::model::run::Ask;
-use crate::model::site::one_site;
 use crate::sae::Activation;
-use crate::tensor::{DType, floats};
 
 const MEASURE: Measure = Measure::LogitDiff;
 

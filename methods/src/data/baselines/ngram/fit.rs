@@ -4,8 +4,7 @@ use rayon::prelude::*;
 
 use super::Ngram;
 use super::level::{LONGEST, NgramLevel, key, last};
-use crate::base::{Result, Task, memory, parallel};
-use crate::{bail, err};
+use crate::common::*;
 
 /// Approximate peak memory per token of text: keys that are being sorted, and finished levels.
 const BYTES_PER_TOKEN: u128 = 80;

@@ -16,7 +16,6 @@ mod on_texts;
 mod tests;
 
 use self::level::{NgramLevel, key};
-use crate::bail;
 use crate::common::*;
 use crate::model::predict::{Prediction, likeliest};
 
@@ -24,16 +23,12 @@ use crate::model::predict::{Prediction, likeliest};
 const PORTION: usize = 1 << 12;
 
 crate::options! {
-    #[derive(Debug, Clone)]
     pub struct NgramOptions {
         /// Number of tokens in an n-gram, the predicted one included; from 1 to 5. With more, the model grows and
         /// predictions hardly improve.
         order: usize = 5;
     }
-}
 
-crate::options! {
-    #[derive(Debug, Clone)]
     pub struct NgramPredictOptions {
         /// The position whose next token is predicted; negative ones count from the end.
         pos: i64 = -1;

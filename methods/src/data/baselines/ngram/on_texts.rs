@@ -6,7 +6,6 @@ use crate::data::Text;
 use crate::data::bits::Bits;
 use crate::data::pack::beginning;
 use crate::data::whole::Whole;
-use crate::tokenizer::Tokenizer;
 
 impl Ngram {
     /// Counts the n-grams of a text's documents, each between two EOS tokens.

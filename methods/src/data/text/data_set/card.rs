@@ -3,7 +3,7 @@
 //! A card begins with YAML between two lines `---`. Of it the part below `configs` is read, which is made of maps, lists and
 //! words; what else YAML has, such as anchors, tags and texts of several lines, is refused there.
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::common::*;
 

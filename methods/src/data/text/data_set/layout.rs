@@ -1,7 +1,6 @@
 //! The files of each split of a data set: as its card says, or else as their names say by the hub's conventions.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet};
 

@@ -7,10 +7,8 @@ mod card;
 mod layout;
 
 use super::find::TextFile;
-use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, Task, names};
 use crate::checkpoint::hub::{HubSettings, Name, Repository};
-use crate::err;
+use crate::common::*;
 use layout::{DataSetLayout, DataSetSplit};
 
 /// Beginning of the address of anything on the hub.

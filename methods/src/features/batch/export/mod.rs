@@ -8,9 +8,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-
-use crate::base::files::Files;
 use crate::common::*;
 
 pub use read::{Export, explanations};

@@ -1,18 +1,15 @@
 //! Reading of exports, ours and those of Neuronpedia.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use super::{ACTIVATIONS, EXPLANATIONS, FEATURES};
 use crate::base::budget::Budget;
-use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, Task, json as json_reader, memory, order};
-use crate::err;
+use crate::base::json as json_reader;
+use crate::common::*;
 use crate::features::FeatureCard;
 use crate::features::batch::{Batch, BatchActivation, BatchFeature, cards};
 

@@ -1,21 +1,10 @@
 //! Tests that exports have the keys of Neuronpedia's tables, come back, and are read as Neuronpedia writes them.
 
-use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::Path;
-
-use serde_json::json;
 
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::{Cell, Kind, Task};
 use crate::features::batch::{Batch, BatchOptions, batches};
 use crate::features::samples;
-
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-}
 
 fn names() -> ExportNames {
     ExportNames { model_id: "sample".into(), set: "set".into(), layer: 1, creator: CREATOR.into() }
@@ -38,16 +27,14 @@ fn batch() -> Batch {
 /// Writes files below a folder.
 fn written(folder: &Path, made: Vec<(PathBuf, Vec<u8>)>) {
     for (name, content) in made {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
+        kit::write(folder.join(name), content);
     }
 }
 
 #[test]
 fn what_is_written_comes_back() {
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     let batch = batch();
     let made = names().files(&batch, 0, "blocks.1.hook_resid_post").unwrap();
     let paths: Vec<_> = made.iter().map(|(path, _)| path.display().to_string()).collect();
@@ -102,7 +89,7 @@ fn what_is_written_comes_back() {
 #[test]
 fn an_export_of_neuronpedia_is_read_by_feature_whatever_file_it_is_in() {
     let folder = kit::fixture("neuronpedia/0-set");
-    let files = files(tempfile::tempdir().unwrap().path());
+    let files = Files::unrecorded(tempfile::tempdir().unwrap().path()).unwrap();
     let export = Export::load(&files, &folder, None, &Task::default()).unwrap();
     let features: Vec<usize> = export.batch.features.iter().map(|feature| feature.feature_index).collect();
     assert_eq!(features, [0, 3, 10]);
@@ -122,7 +109,7 @@ fn an_export_of_neuronpedia_is_read_by_feature_whatever_file_it_is_in() {
 #[test]
 fn what_memory_does_not_hold_is_refused_and_some_features_of_it_are_read() {
     let folder = kit::fixture("neuronpedia/0-set");
-    let files = files(tempfile::tempdir().unwrap().path());
+    let files = Files::unrecorded(tempfile::tempdir().unwrap().path()).unwrap();
     let load = |free: u64, wanted: Option<&BTreeSet<usize>>| {
         Export::load_within(free, &files, &folder, wanted, &Task::default())
     };
@@ -145,7 +132,7 @@ fn what_memory_does_not_hold_is_refused_and_some_features_of_it_are_read() {
 #[test]
 fn what_is_no_export_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
+    let files = Files::unrecorded(folder.path()).unwrap();
     let load = || Export::load(&files, folder.path(), None, &Task::default()).unwrap_err().message;
     assert!(load().starts_with("expected files of features in "), "{}", load());
     let place = folder.path().join("features");

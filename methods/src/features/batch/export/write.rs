@@ -1,11 +1,10 @@
 //! Writing of exports.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use sha2::{Digest, Sha256};
 
 use super::{ACTIVATIONS, EXPLANATIONS, ExportNames, ExportedExplanation, FEATURES};

@@ -206,7 +206,7 @@ impl FusedGradients {
             ParamName::Skip => whole(&self.skip).filter(|_| !self.skip.is_empty()),
             ParamName::Gate => whole(&self.gate),
             ParamName::LogScale => whole(&self.log_scale),
-            ParamName::CountEncoder | ParamName::CountBias | ParamName::CountWeight | ParamName::CountLogit => None,
+            ParamName::Own(_) => None,
         }
     }
 }

@@ -179,8 +179,8 @@ fn fits(name: ParamName, dims: &[usize], shape: DictionaryShape) -> bool {
         ParamName::DecoderBias => dims == [d_out],
         ParamName::Skip => dims == [d_out, d_in],
         ParamName::EncoderBias | ParamName::Threshold | ParamName::Gate | ParamName::LogScale => dims == [d_sae],
-        // Kinds with an estimator have steps in candle's operations alone.
-        ParamName::CountEncoder | ParamName::CountBias | ParamName::CountWeight | ParamName::CountLogit => false,
+        // Kinds with weights of their own have steps in candle's operations alone.
+        ParamName::Own(_) => false,
     }
 }
 

@@ -8,9 +8,7 @@ use serde::Serialize;
 use super::choice::{CodeChoice, Cost};
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::common::*;
-use crate::sae::Activation;
-use crate::sae::fit::params::{DictionaryShape, Params};
-use crate::tensor::elementwise;
+use crate::sae::fit::params::DictionaryShape;
 
 pub const NAME: &str = "crosscoder";
 
@@ -71,17 +69,9 @@ impl DictionaryKind for Crosscoder {
         Some(CodeChoice::Positive { price: initial_coefficient(self.l1), cost: Cost::Parts(&self.widths) })
     }
 
-    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
-        elementwise::relu(pass.pre)
-    }
-
     fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
         let costs = codes.broadcast_mul(&self.lengths(pass.decoder)?)?;
         Ok(Some((costs.sum(1)?.mean(0)? * initial_coefficient(self.l1))?))
-    }
-
-    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
-        Ok(Activation::Relu)
     }
 
     fn of_widths(&self, widths: &[usize]) -> Option<Arc<dyn DictionaryKind>> {

@@ -1,7 +1,9 @@
 //! Kinds of dictionaries: encoder, sparsity penalty, and the trained dictionary.
 //!
-//! A kind is a file here and a line in `KINDS`.
+//! A kind is a file here and a line in `KINDS`. Where its activation function is new, its file also has that, and the
+//! architectures of other libraries that have it.
 
+mod activations;
 mod batch_topk;
 mod choice;
 pub mod crosscoder;
@@ -20,6 +22,7 @@ use std::cell::OnceCell;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub(in crate::sae) use activations::{activation, no_k};
 pub use batch_topk::BatchTopK;
 pub use choice::{CodeChoice, Cost, Jump, SlopeEstimator};
 pub use crosscoder::Crosscoder;
@@ -38,7 +41,9 @@ use crate::base::{Result, names};
 use crate::err;
 use crate::options::{Field, OptionGroup, Plain, Setting, one_of};
 use crate::sae::Activation;
-use crate::tensor::{Tensor, device};
+use crate::sae::formats::architecture::Architecture;
+use crate::sae::parts::activation::ActivationFunction;
+use crate::tensor::{Tensor, device, elementwise};
 pub use tied::Tied;
 pub use topk::TopK;
 
@@ -52,7 +57,7 @@ pub struct KindPass<'a> {
     /// The directions, as used in this step.
     pub decoder: &'a Tensor,
     pub progress: FitProgress<'a>,
-    /// The estimated number of codes of each row, `[rows, 1]`, once a kind has computed it.
+    /// A number of each row, `[rows, 1]`, that a kind estimates once in a step.
     pub counts: OnceCell<Tensor>,
 }
 
@@ -103,8 +108,6 @@ pub struct KindProperties {
     pub leaves_dead: bool,
     /// Further weights, one number for each feature, and their initial values.
     pub more: Vec<(ParamName, f64)>,
-    /// Whether an estimator says how many codes a row has.
-    pub estimates_count: bool,
     /// The weight that decides where a feature becomes active: a bias, or a threshold.
     pub gate: ParamName,
     /// The L0 to reach, where a penalty adapts to it.
@@ -133,7 +136,6 @@ impl KindProperties {
             averages_errors: false,
             leaves_dead: false,
             more: Vec::new(),
-            estimates_count: false,
             gate: ParamName::EncoderBias,
             target: None,
             starts_sparse: false,
@@ -170,8 +172,15 @@ pub trait DictionaryKind: KindOptions + Debug + Send + Sync {
         Ok(())
     }
 
-    /// Computes the codes, `[rows, d_sae]`, with gradients.
-    fn codes(&self, pass: &KindPass) -> Result<Tensor>;
+    /// Makes the initial weights that the kind's file alone knows, given those of the encoder.
+    fn own_weights(&self, _encoder: &Tensor) -> Result<Vec<(ParamName, Tensor)>> {
+        Ok(Vec::new())
+    }
+
+    /// Computes the codes, `[rows, d_sae]`, with gradients: by default all above 0.
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
+        elementwise::relu(pass.pre)
+    }
 
     /// Computes the sparsity penalty, times its weight; it is warmed up.
     fn penalty(&self, _pass: &KindPass, _codes: &Tensor) -> Result<Option<Tensor>> {
@@ -194,9 +203,11 @@ pub trait DictionaryKind: KindOptions + Debug + Send + Sync {
         None
     }
 
-    /// Returns the activation function of the trained dictionary; `threshold` is the running mean of the smallest
-    /// selected code.
-    fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation>;
+    /// Returns the activation function of the trained dictionary, by default ReLU; `threshold` is the running mean of the
+    /// smallest selected code.
+    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        Ok(Activation::Relu)
+    }
 
     /// Returns the kind with parts of these widths, where its parts are the sites of a crosscoder.
     fn of_widths(&self, _widths: &[usize]) -> Option<Arc<dyn DictionaryKind>> {
@@ -286,10 +297,21 @@ struct KindRow {
     name: &'static str,
     fields: fn() -> &'static [Field],
     make: KindMaker,
+    /// The activation function of its trained dictionaries, where its file alone knows it.
+    function: Option<&'static ActivationFunction>,
+    /// The architectures of other libraries that have this function.
+    architectures: &'static [Architecture],
 }
 
 const fn kind_of<K: DictionaryKind + OptionGroup + 'static>(name: &'static str) -> KindRow {
-    KindRow { name, fields: K::fields, make: make::<K> }
+    KindRow { name, fields: K::fields, make: make::<K>, function: None, architectures: &[] }
+}
+
+impl KindRow {
+    /// Adds an activation function, and the architectures that have it.
+    const fn with(self, function: &'static ActivationFunction, architectures: &'static [Architecture]) -> Self {
+        Self { function: Some(function), architectures, ..self }
+    }
 }
 
 const KINDS: [KindRow; 11] = [
@@ -302,8 +324,8 @@ const KINDS: [KindRow; 11] = [
     kind_of::<PAnneal>(p_anneal::NAME),
     kind_of::<Crosscoder>(crosscoder::NAME),
     kind_of::<Matryoshka>(matryoshka::NAME),
-    kind_of::<MatchingPursuit>(matching_pursuit::NAME),
-    kind_of::<SoftTopK>(soft_topk::NAME),
+    kind_of::<MatchingPursuit>(matching_pursuit::NAME).with(&matching_pursuit::PURSUIT, &[]),
+    kind_of::<SoftTopK>(soft_topk::NAME).with(&soft_topk::COUNTED, soft_topk::ARCHITECTURES),
 ];
 
 /// The names of all kinds.
@@ -341,6 +363,11 @@ impl Setting for KindName {
 /// Returns the options that a kind has of its own.
 pub fn options_of(name: &str) -> Result<&'static [Field]> {
     Ok((row(name)?.fields)())
+}
+
+/// Lists the architectures of other libraries that the files of kinds know.
+pub(in crate::sae) fn architectures() -> impl Iterator<Item = &'static Architecture> + Clone {
+    KINDS.iter().flat_map(|row| row.architectures)
 }
 
 /// Finds the kind that has this name.

@@ -6,10 +6,8 @@ use serde::Serialize;
 use super::choice::{CodeChoice, Cost};
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::common::*;
-use crate::sae::Activation;
-use crate::sae::fit::params::{DictionaryShape, Params};
+use crate::sae::fit::params::DictionaryShape;
 use crate::sae::select::greater;
-use crate::tensor::elementwise;
 
 pub const NAME: &str = "p_anneal";
 
@@ -95,10 +93,6 @@ impl DictionaryKind for PAnneal {
         Some(CodeChoice::Positive { price: self.coefficient(progress), cost: Cost::Power(power) })
     }
 
-    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
-        elementwise::relu(pass.pre)
-    }
-
     fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
         let power = self.power(pass.progress.step, pass.progress.steps);
         Ok(Some((powers(codes, power.now)? * self.coefficient(pass.progress))?))
@@ -114,10 +108,6 @@ impl DictionaryKind for PAnneal {
         let sum = |first: usize| pairs.iter().skip(first).step_by(2).sum::<f64>();
         let ratio = if power.ends && sum(1) > 0.0 { sum(0) / sum(1) } else { 1.0 };
         Ok([vec![self.coefficient(progress) * ratio], pairs].concat())
-    }
-
-    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
-        Ok(Activation::Relu)
     }
 }
 

@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::choice::{CodeChoice, Cost};
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::base::Result;
-use crate::sae::Activation;
-use crate::sae::fit::params::{DictionaryShape, Params};
-use crate::tensor::{Tensor, elementwise};
+use crate::sae::fit::params::DictionaryShape;
+use crate::tensor::Tensor;
 
 pub const NAME: &str = "relu";
 
@@ -34,10 +33,6 @@ impl DictionaryKind for Relu {
         penalised(["l1", "target"], [self.l1, self.target])
     }
 
-    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
-        elementwise::relu(pass.pre)
-    }
-
     fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
         let codes =
             if self.weighted { codes.broadcast_mul(&pass.decoder.sqr()?.sum(1)?.sqrt()?)? } else { codes.clone() };
@@ -47,9 +42,5 @@ impl DictionaryKind for Relu {
     fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
         let cost = if self.weighted { Cost::Length } else { Cost::Size };
         Some(CodeChoice::Positive { price: initial_coefficient(self.l1), cost })
-    }
-
-    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
-        Ok(Activation::Relu)
     }
 }

@@ -11,12 +11,23 @@ use serde::Serialize;
 use super::k_schedule::few;
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, ParamName};
 use crate::common::*;
+use crate::sae::Activation;
+use crate::sae::codes::{centred, pre};
 use crate::sae::fit::params::{DictionaryShape, Params};
+use crate::sae::formats::architecture::{
+    ActivationRule, Architecture, Centring, DictionaryPart, Format, TensorLine, joined, line, row, turned,
+};
+use crate::sae::parts::activation::{ActivationFunction, ActivationPart, OtherActivation};
 use crate::sae::select::largest_by_row;
-use crate::sae::{Activation, CountEstimator, soft_topk};
-use crate::tensor::elementwise;
+use crate::sae::soft_topk::weights;
+use crate::tensor::{create, dtype, elementwise};
 
 pub const NAME: &str = "soft_topk";
+
+const ENCODER: ParamName = ParamName::Own("k_encoder");
+const BIAS: ParamName = ParamName::Own("k_bias");
+const WEIGHT: ParamName = ParamName::Own("k_weight");
+const LOGIT: ParamName = ParamName::Own("k_logit");
 
 /// The scale of the weights' distribution in the first step.
 const ALPHA_START: f64 = 1.0;
@@ -59,17 +70,15 @@ impl SoftTopK {
         progress.steps.saturating_sub(progress.step) <= last
     }
 
-    /// Returns the estimator of fitted weights for the rows of a fit. Weights of hidden units are relative to 1 / sqrt(d_sae):
-    /// where each of them moves by a learning rate, the estimate changes by no more in a wide dictionary.
-    fn estimator(&self, params: &Params, part: impl Fn(ParamName) -> Result<Tensor>) -> Result<CountEstimator> {
-        let (d_sae, d_in) = params.get(ParamName::CountEncoder)?.dims2()?;
-        Ok(CountEstimator {
-            encoder: (part(ParamName::CountEncoder)? / (d_in as f64).sqrt())?,
-            bias: part(ParamName::CountBias)?,
-            weight: (part(ParamName::CountWeight)? / (d_sae as f64).sqrt())?,
-            logit: part(ParamName::CountLogit)?,
-            most: self.most(d_sae),
-        })
+    /// Returns the activation function of fitted weights for the rows of a fit. Weights of hidden units are relative to
+    /// 1 / sqrt(d_sae): where each of them moves by a learning rate, the estimate changes by no more in a wide dictionary.
+    fn counted(&self, params: &Params, part: impl Fn(ParamName) -> Result<Tensor>) -> Result<OtherActivation> {
+        let (d_sae, d_in) = params.get(ENCODER)?.dims2()?;
+        let encoder = (part(ENCODER)? / (d_in as f64).sqrt())?;
+        let bias = part(BIAS)?;
+        let weight = (part(WEIGHT)? / (d_sae as f64).sqrt())?;
+        let tensors = vec![encoder, bias, weight, part(LOGIT)?];
+        Ok(OtherActivation { function: &COUNTED, tensors, k: Some(self.most(d_sae)) })
     }
 
     /// Estimates the number of codes of each row, `[rows, 1]`, once in a step.
@@ -78,14 +87,14 @@ impl SoftTopK {
             return Ok(counts.clone());
         }
         let part = |name| Ok::<_, Error>(pass.params.get(name)?.as_tensor().clone());
-        let counts = self.estimator(pass.params, part)?.estimate(pass.x)?;
+        let counts = estimate(&self.counted(pass.params, part)?, pass.x)?;
         Ok(pass.counts.get_or_init(|| counts).clone())
     }
 }
 
 impl DictionaryKind for SoftTopK {
     fn properties(&self) -> KindProperties {
-        KindProperties { needs_unit: true, only_reconstructs: true, estimates_count: true, ..KindProperties::of(NAME) }
+        KindProperties { needs_unit: true, only_reconstructs: true, ..KindProperties::of(NAME) }
     }
 
     fn check(&self, shape: DictionaryShape) -> Result<()> {
@@ -101,15 +110,22 @@ impl DictionaryKind for SoftTopK {
         }
     }
 
+    /// Makes an estimator that begins as the encoder, and says the same of every row.
+    fn own_weights(&self, encoder: &Tensor) -> Result<Vec<(ParamName, Tensor)>> {
+        let d_sae = encoder.dims2()?.0;
+        let zeros = |width: usize| create::zeros(&[width], DType::F32);
+        Ok(vec![(ENCODER, encoder.clone()), (BIAS, zeros(d_sae)?), (WEIGHT, zeros(d_sae)?), (LOGIT, zeros(1)?)])
+    }
+
     fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         let codes = elementwise::relu(pass.pre)?;
         let counts = self.counts(pass)?;
-        let (d_sae, d_in) = pass.params.get(ParamName::CountEncoder)?.dims2()?;
+        let (d_sae, d_in) = pass.params.get(ENCODER)?.dims2()?;
         if self.is_hard(pass.progress) {
             return largest_by_row(&codes, &counts, self.most(d_sae));
         }
         let alpha = self.alpha_at(pass.progress) * (d_in as f64).sqrt();
-        Ok(codes.mul(&soft_topk::weights(&codes, &counts, alpha)?)?)
+        Ok(codes.mul(&weights(&codes, &counts, alpha)?)?)
     }
 
     /// Computes the penalty of the authors' code, softplus(mean of the estimates - k), over k: what a code explains falls with
@@ -125,9 +141,71 @@ impl DictionaryKind for SoftTopK {
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         let part = |name| Ok::<_, Error>(params.get(name)?.as_detached_tensor());
-        Ok(Activation::SoftTopK(self.estimator(params, part)?))
+        Ok(Activation::Other(self.counted(params, part)?))
     }
 }
+
+/// The largest of each row, those above 0, as many as an estimator says of the row, at least 1:
+/// k sigmoid(k_weight . relu(k_encoder x + k_bias) + k_logit).
+pub const COUNTED: ActivationFunction = ActivationFunction {
+    name: NAME,
+    in_words: "it estimates the number of its codes for each row",
+    tensors: &[
+        ("k_encoder", ActivationPart::Rows),
+        ("k_bias", ActivationPart::Factor),
+        ("k_weight", ActivationPart::Factor),
+        ("k_logit", ActivationPart::Single),
+    ],
+    needs_k: true,
+    reads_directions: false,
+    codes: |own, parts, x| {
+        let codes = elementwise::relu(&pre(parts, x)?)?;
+        largest_by_row(&codes, &estimate(own, &centred(parts, x)?)?, own.k.unwrap_or_default())
+    },
+    estimate: Some(estimate),
+    check: None,
+    untunable: None,
+};
+
+/// Estimates the number of codes of each row, as a number that need not be whole: `[.., 1]`, in f32 but for f64.
+fn estimate(own: &OtherActivation, x: &Tensor) -> Result<Tensor> {
+    let ([encoder, bias, weight, logit], Some(most)) = (own.tensors.as_slice(), own.k) else {
+        return Err(err!(Bug, "an estimator without its numbers"));
+    };
+    let hidden = elementwise::relu(&kernels::linear(x, encoder, Some(bias))?)?;
+    // A narrow dtype would round whole numbers above 256.
+    let wide = if hidden.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let [hidden, weight, logit] = [&hidden, weight, logit].map(|t| dtype::convert(t, wide));
+    let logit = kernels::linear(&hidden?, &weight?.unsqueeze(0)?, Some(&logit?))?;
+    Ok((elementwise::sigmoid(&logit)? * most as f64)?.maximum(1.0)?)
+}
+
+/// The lines of SoftSAE (Stępień et al. 2026), in the authors' copy of dictionary_learning: github.com/St0pien/SoftSAE.
+const SOFT: &[TensorLine] = &[
+    line(DictionaryPart::Encoder, "encoder.weight"),
+    line(DictionaryPart::EncoderBias, "encoder.bias"),
+    turned(DictionaryPart::Decoder, "decoder.weight"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Own("k_encoder", ActivationPart::Rows), "k_estimator.0.weight"),
+    line(DictionaryPart::Own("k_bias", ActivationPart::Factor), "k_estimator.0.bias"),
+    TensorLine {
+        is_row: true,
+        ..line(DictionaryPart::Own("k_weight", ActivationPart::Factor), "k_estimator.2.weight")
+    },
+    line(DictionaryPart::Own("k_logit", ActivationPart::Single), "k_estimator.2.bias"),
+    line(DictionaryPart::K, "k"),
+    line(DictionaryPart::Most, "k_max"),
+    // At the end of the authors' trainings it is 1e-4.
+    line(DictionaryPart::OfTraining { key: "soft_topk_alpha", usual: 1e-4 }, "alpha"),
+    line(DictionaryPart::Divisor, "norm_factor"),
+];
+const SOFT_SHIFTED: &[TensorLine] = &joined::<13>(SOFT, &[line(DictionaryPart::Shift, "shift_factor")]);
+
+/// Architectures of the authors; the second is for images.
+pub const ARCHITECTURES: &[Architecture] = &[
+    row(Format::DictionaryLearning, "SoftSAE", NAME, ActivationRule::Other(NAME), Centring::Always, SOFT),
+    row(Format::DictionaryLearning, "SoftTopKSAE", NAME, ActivationRule::Other(NAME), Centring::Always, SOFT_SHIFTED),
+];
 
 #[cfg(test)]
 mod tests {
@@ -159,5 +237,21 @@ mod tests {
             assert_eq!(check(k, k_max).unwrap_err().about.as_deref(), Some(name));
         }
         assert_eq!(SoftTopK { k: 40, ..SoftTopK::default() }.most(60), 60);
+    }
+
+    #[test]
+    fn an_estimate_lies_between_one_and_its_limit() {
+        let ones = |dims: &[usize]| Tensor::ones(dims, DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[[1.0_f32, -1.0]]], &Device::Cpu).unwrap();
+        let found = |logit: f32| {
+            let logit = Tensor::new(&[logit], &Device::Cpu).unwrap();
+            let tensors = vec![ones(&[4, 2]), ones(&[4]), (ones(&[4]) * 0.25).unwrap(), logit];
+            let own = OtherActivation { function: &COUNTED, tensors, k: Some(6) };
+            estimate(&own, &x).unwrap().to_vec3::<f32>().unwrap()[0][0][0]
+        };
+        // The hidden units are 1 each: 6 sigmoid(1 + logit).
+        assert_eq!(found(-1.0), 3.0);
+        assert!((found(0.0) - 6.0 / (1.0 + (-1f32).exp())).abs() < 1e-5);
+        assert_eq!([found(-100.0), found(100.0)], [1.0, 6.0]);
     }
 }

@@ -5,9 +5,8 @@ use serde::Serialize;
 use super::choice::{CodeChoice, Cost};
 use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::base::Result;
-use crate::sae::Activation;
-use crate::sae::fit::params::{DictionaryShape, Params};
-use crate::tensor::{Tensor, elementwise};
+use crate::sae::fit::params::DictionaryShape;
+use crate::tensor::Tensor;
 
 pub const NAME: &str = "tied";
 
@@ -37,19 +36,11 @@ impl DictionaryKind for Tied {
         penalised(["l1", "target"], [self.l1, self.target])
     }
 
-    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
-        elementwise::relu(pass.pre)
-    }
-
     fn penalty(&self, _pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some((codes.sum(1)?.mean(0)? * initial_coefficient(self.l1))?))
     }
 
     fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
         Some(CodeChoice::Positive { price: initial_coefficient(self.l1), cost: Cost::Size })
-    }
-
-    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
-        Ok(Activation::Relu)
     }
 }

@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::{alone, kind, recipe};
 use crate::base::random::stream;
+use crate::sae::fit::kinds;
 use crate::sae::fit::loss::{StepState, loss};
 use crate::sae::fit::params::{ParamName, Params, unit_rows};
 use crate::sae::fit::rows::OfTensor;
 use crate::sae::fit::{Dead, ErrorNormalisation, FitBatch, Recipe};
-use crate::sae::{About, Activation, CountEstimator, Parts, Sae, Scaling};
+use crate::sae::{About, Parts, Sae, Scaling};
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{Schedule, ScheduleShape};
@@ -22,10 +23,10 @@ const NAMES: [ParamName; 8] = [
     ParamName::EncoderBias,
     ParamName::Decoder,
     ParamName::DecoderBias,
-    ParamName::CountEncoder,
-    ParamName::CountBias,
-    ParamName::CountWeight,
-    ParamName::CountLogit,
+    ParamName::Own("k_encoder"),
+    ParamName::Own("k_bias"),
+    ParamName::Own("k_weight"),
+    ParamName::Own("k_logit"),
 ];
 
 fn authors() -> impl Fn(String) -> Option<Tensor> {
@@ -44,17 +45,12 @@ fn agree(found: &Tensor, expected: &Tensor, what: &str) {
 fn codes_and_their_numbers_are_those_of_the_authors() {
     let of = authors();
     let of = |name: &str| of(name.into()).unwrap();
-    let estimator = CountEstimator {
-        encoder: of("weight.k_encoder"),
-        bias: of("weight.k_bias"),
-        weight: of("weight.k_weight"),
-        logit: of("weight.k_logit"),
-        most: 6,
-    };
+    let taken = |name: &'static str, _| Ok(of(&format!("weight.{name}")));
+    let activation = kinds::activation("soft_topk", Some(6), || unreachable!(), taken).unwrap();
     let sae = Sae::new(Parts {
         encoder: of("weight.encoder"),
         encoder_bias: Some(of("weight.encoder_bias")),
-        activation: Activation::SoftTopK(estimator),
+        activation,
         decoder: of("weight.decoder"),
         decoder_bias: Some(of("weight.decoder_bias")),
         centred: true,
@@ -76,8 +72,8 @@ fn the_loss_and_its_gradients_are_those_of_the_authors() {
     // The estimator reads rows over sqrt(d), and the scale is one of them, where the authors' rows have norm 1 themselves.
     let width = 6f64.sqrt();
     let factor = |name: ParamName| match name {
-        ParamName::CountEncoder => width,
-        ParamName::CountWeight => 4.0,
+        ParamName::Own("k_encoder") => width,
+        ParamName::Own("k_weight") => 4.0,
         _ => 1.0,
     };
     let weights = NAMES.map(|name| (name, (of(format!("weight.{name}")).unwrap() * factor(name)).unwrap()));
@@ -98,9 +94,7 @@ fn the_loss_and_its_gradients_are_those_of_the_authors() {
             let found = gradients.get(&parameter.weight);
             // In hard steps their encoder has no gradient, and so less of the decoder bias, by which rows are centred.
             if what == "hard" && name != ParamName::Decoder {
-                let is_of_estimator =
-                    factor(name) > 1.0 || matches!(name, ParamName::CountBias | ParamName::CountLogit);
-                assert_eq!(found.is_none(), is_of_estimator, "{name}");
+                assert_eq!(found.is_none(), matches!(name, ParamName::Own(_)), "{name}");
                 continue;
             }
             let expected = (of(format!("{what}.gradient.{name}")).unwrap() / factor(name)).unwrap();

@@ -1,6 +1,9 @@
-//! Activation functions of dictionaries.
+//! Activation functions of dictionaries. Those that other code has loops for are variants; any other one is defined in one
+//! file, as an [`ActivationFunction`].
 
-use super::soft_topk::CountEstimator;
+use std::fmt;
+
+use super::Parts;
 use crate::common::*;
 
 /// The activation function.
@@ -17,19 +20,49 @@ pub enum Activation {
         magnitude: Tensor,
         log_scale: Tensor,
     },
-    /// The largest of each row, those above 0, as many as an estimator says of the row.
-    SoftTopK(CountEstimator),
-    /// k steps of matching pursuit: each adds a code of what those before have left of the input (see `pursuit.rs`). The
-    /// encoder is the decoder, whose directions have norm 1.
-    MatchingPursuit(usize),
     /// Codes that may be below 0: all of them, or the k largest by their absolute value.
     Linear(Option<usize>),
-    /// Codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative W =
-    /// [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
-    Nonnegative {
-        sum: Tensor,
-        k: Option<usize>,
-    },
+    /// A function that one file defines: that of its kind.
+    Other(OtherActivation),
+}
+
+/// A function that one file defines, with its numbers.
+#[derive(Debug, Clone)]
+pub struct OtherActivation {
+    pub function: &'static ActivationFunction,
+    /// Tensors in the order in which the function names them.
+    pub tensors: Vec<Tensor>,
+    /// The maximum number of active features, where it has one.
+    pub k: Option<usize>,
+}
+
+/// The definition of an activation function in one file.
+pub struct ActivationFunction {
+    /// Name of the function in descriptions of dictionaries.
+    pub name: &'static str,
+    /// Words for what a format that lacks the function does not have.
+    pub in_words: &'static str,
+    /// Names of its tensors in files and errors.
+    pub tensors: &'static [(&'static str, ActivationPart)],
+    /// Whether there is none without a maximum number of active features.
+    pub needs_k: bool,
+    /// Whether the decoder's directions are the encoder, of norm 1 and without a bias.
+    pub reads_directions: bool,
+    /// Computes the codes of activations that are scaled already.
+    pub codes: fn(&OtherActivation, &Parts, &Tensor) -> Result<Tensor>,
+    /// Estimates the number of codes of each row of scaled and centred activations, `[.., d_in]` to `[.., 1]`. The maximum
+    /// of a function that does is no statement on their mean.
+    pub estimate: Option<fn(&OtherActivation, &Tensor) -> Result<Tensor>>,
+    /// Refuses parts of a dictionary that it does not go with.
+    pub check: Option<fn(&Parts) -> Result<()>>,
+    /// Says why a dictionary cannot be fine-tuned.
+    pub untunable: Option<fn() -> Error>,
+}
+
+impl fmt::Debug for ActivationFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// The meaning of a tensor of an activation function, which says what becomes of it when codes are scaled or moved.
@@ -45,6 +78,17 @@ pub enum ActivationPart {
     Single,
 }
 
+impl ActivationPart {
+    /// Returns the shape of the tensor.
+    pub fn shape(self, d_sae: usize, d_in: usize) -> Vec<usize> {
+        match self {
+            ActivationPart::Rows => vec![d_sae, d_in],
+            ActivationPart::Single => vec![1],
+            ActivationPart::Offset | ActivationPart::Factor => vec![d_sae],
+        }
+    }
+}
+
 /// A tensor of an activation function.
 pub struct ActivationTensor<'a> {
     /// Name of the tensor in files and errors.
@@ -57,9 +101,9 @@ impl Activation {
     /// Returns the maximum number of active features, where it has one.
     pub fn most(&self) -> Option<usize> {
         match self {
-            Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
-            Activation::SoftTopK(estimator) => Some(estimator.most),
-            Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
+            Activation::TopK(k) => Some(*k),
+            Activation::Linear(k) => *k,
+            Activation::Other(other) => other.k,
             Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
         }
     }
@@ -71,10 +115,8 @@ impl Activation {
             Activation::TopK(_) => "topk",
             Activation::Threshold(_) => "jumprelu",
             Activation::Gated { .. } => "gated",
-            Activation::SoftTopK(_) => "soft_topk",
-            Activation::MatchingPursuit(_) => "matching_pursuit",
             Activation::Linear(_) => "linear",
-            Activation::Nonnegative { .. } => "nonnegative",
+            Activation::Other(other) => other.function.name,
         }
     }
 
@@ -88,16 +130,11 @@ impl Activation {
                 of("magnitude", ActivationPart::Offset, magnitude),
                 of("log_scale", ActivationPart::Factor, log_scale),
             ],
-            Activation::SoftTopK(estimator) => vec![
-                of("k_encoder", ActivationPart::Rows, &estimator.encoder),
-                of("k_bias", ActivationPart::Factor, &estimator.bias),
-                of("k_weight", ActivationPart::Factor, &estimator.weight),
-                of("k_logit", ActivationPart::Single, &estimator.logit),
-            ],
-            Activation::Nonnegative { sum, .. } => vec![of("sum", ActivationPart::Rows, sum)],
-            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
-                Vec::new()
+            Activation::Other(other) => {
+                let named = other.function.tensors.iter().zip(&other.tensors);
+                named.map(|(&(name, part), tensor)| of(name, part, tensor)).collect()
             }
+            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => Vec::new(),
         }
     }
 
@@ -134,13 +171,14 @@ impl Activation {
         let name = self.name();
         match self {
             Activation::Relu | Activation::TopK(_) => Ok(Activation::TopK(k)),
-            Activation::MatchingPursuit(_) => Ok(Activation::MatchingPursuit(k)),
             Activation::Linear(_) => Ok(Activation::Linear(Some(k))),
-            Activation::Nonnegative { sum, .. } => Ok(Activation::Nonnegative { sum: sum.clone(), k: Some(k) }),
             Activation::Threshold(_) | Activation::Gated { .. } => {
                 Err(err!(Argument, "a {name} dictionary selects its codes by thresholds or gates"))
             }
-            Activation::SoftTopK(_) => Err(err!(Argument, "a {name} dictionary estimates how many codes it keeps")),
+            Activation::Other(other) if other.function.estimate.is_some() => {
+                Err(err!(Argument, "a {name} dictionary estimates how many codes it keeps"))
+            }
+            Activation::Other(other) => Ok(Activation::Other(OtherActivation { k: Some(k), ..other.clone() })),
         }
     }
 
@@ -149,9 +187,7 @@ impl Activation {
         match self {
             Activation::Linear(None) => "its codes are linear in the input".into(),
             Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
-            Activation::SoftTopK(_) => "it estimates the number of its codes for each row".into(),
-            Activation::MatchingPursuit(_) => "each of its codes depends on those found before".into(),
-            Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
+            Activation::Other(other) => other.function.in_words.into(),
             Activation::Relu | Activation::TopK(_) | Activation::Threshold(_) | Activation::Gated { .. } => {
                 format!("its codes are made by `{}`", self.name())
             }
@@ -164,46 +200,7 @@ impl Activation {
             Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } | Activation::Linear(None) => {
                 self.changed(|one| Ok(one.tensor.narrow(0, feature, 1)?)).map(Some)
             }
-            Activation::TopK(_)
-            | Activation::SoftTopK(_)
-            | Activation::MatchingPursuit(_)
-            | Activation::Linear(Some(_))
-            | Activation::Nonnegative { .. } => Ok(None),
-        }
-    }
-
-    /// Makes the function that a file names, of its k and its tensors, which `take` reads by their names.
-    pub fn read(
-        name: Option<&str>,
-        k: Option<usize>,
-        mut take: impl FnMut(&'static str) -> Result<Tensor>,
-    ) -> Result<Self> {
-        let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
-        let (found, has_k) = match name {
-            Some("relu") => (Activation::Relu, false),
-            Some("topk") => (Activation::TopK(the_k()?), true),
-            Some("jumprelu") => (Activation::Threshold(take("threshold")?), false),
-            Some("gated") => {
-                let gate = take("gate")?;
-                let magnitude = take("magnitude")?;
-                (Activation::Gated { gate, magnitude, log_scale: take("log_scale")? }, false)
-            }
-            Some("soft_topk") => {
-                let encoder = take("k_encoder")?;
-                let bias = take("k_bias")?;
-                let weight = take("k_weight")?;
-                let logit = take("k_logit")?;
-                (Activation::SoftTopK(CountEstimator { encoder, bias, weight, logit, most: the_k()? }), true)
-            }
-            Some("matching_pursuit") => (Activation::MatchingPursuit(the_k()?), true),
-            Some("linear") => (Activation::Linear(k), true),
-            Some("nonnegative") => (Activation::Nonnegative { sum: take("sum")?, k }, true),
-            Some(other) => return Err(err!(Format, "expected a known `activation`, found {other:?}")),
-            None => return Err(err!(Format, "expected an `activation`, found none")),
-        };
-        match k {
-            Some(k) if !has_k => Err(err!(Format, "expected no `k` for the activation {}, found {k}", found.name())),
-            _ => Ok(found),
+            Activation::TopK(_) | Activation::Linear(Some(_)) | Activation::Other(_) => Ok(None),
         }
     }
 
@@ -212,13 +209,8 @@ impl Activation {
         match self {
             Activation::Threshold(threshold) => vec![threshold],
             Activation::Gated { gate, magnitude, log_scale } => vec![gate, magnitude, log_scale],
-            Activation::SoftTopK(CountEstimator { encoder, bias, weight, logit, most: _ }) => {
-                vec![encoder, bias, weight, logit]
-            }
-            Activation::Nonnegative { sum, .. } => vec![sum],
-            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
-                Vec::new()
-            }
+            Activation::Other(other) => other.tensors.iter_mut().collect(),
+            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => Vec::new(),
         }
     }
 }

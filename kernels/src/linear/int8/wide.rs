@@ -1,0 +1,291 @@
+//! Dot products by AVX-512 and its products of bytes, straight from the blocks, which are read once and in order.
+
+use std::arch::x86_64::*;
+
+use pulp::Arch;
+
+use super::plain::folded;
+use super::rows::{Chunk, Row};
+use super::{FEW, GROUPS, LANES, SUMS};
+use crate::linear::packed::Packing;
+use crate::linear::packed::wide::{groups, half, load};
+
+/// Bytes that are prefetched ahead: some rows.
+const AHEAD: usize = 4096;
+
+/// Returns whether the CPU has the instructions.
+pub(super) fn is_there(arch: Arch) -> bool {
+    matches!(arch, Arch::V4(_))
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("f16c")
+}
+
+/// Calls `put(row of x, row of the blocks, dot product)` for blocks of rows of so many bytes; false for formats that are
+/// unpacked first.
+pub(super) fn dots(
+    packing: Packing,
+    blocks: &[u8],
+    row: usize,
+    x: &[Row],
+    mut put: impl FnMut(usize, usize, f32),
+) -> bool {
+    if matches!(packing, Packing::Q4_1 | Packing::Q5_1 | Packing::Bf16) {
+        return false;
+    }
+    for (at, blocks) in blocks.chunks_exact(row).enumerate() {
+        let mut found = [0.0; FEW];
+        // SAFETY: the CPU has these instructions, see `is_there`.
+        unsafe {
+            match x.len() {
+                1 => found[..1].copy_from_slice(&together::<1>(packing, blocks, x)),
+                2 => found[..2].copy_from_slice(&together::<2>(packing, blocks, x)),
+                3 => found[..3].copy_from_slice(&together::<3>(packing, blocks, x)),
+                _ => found.copy_from_slice(&together::<FEW>(packing, blocks, x)),
+            }
+        }
+        for (row, found) in found.into_iter().take(x.len()).enumerate() {
+            put(row, at, found);
+        }
+    }
+    true
+}
+
+/// Computes the dot products of the first R rows of x with one row of blocks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c")]
+fn together<const R: usize>(packing: Packing, blocks: &[u8], x: &[Row]) -> [f32; R] {
+    let Some(x) = x.first_chunk::<R>() else { return [0.0; R] };
+    let ahead = blocks.as_ptr().wrapping_add(AHEAD);
+    for line in (0..blocks.len()).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
+    }
+    let mut sums = [[_mm512_setzero_ps(); SUMS]; R];
+    let mut least = [_mm256_setzero_ps(); R];
+    let take = |at: usize, integers: [__m512i; SUMS], scales: [__m512; SUMS]| {
+        for (sums, x) in sums.iter_mut().zip(x) {
+            let chunks = &x.chunks.as_chunks::<SUMS>().0[at];
+            sums[0] = added(sums[0], &chunks[0], integers[0], scales[0]);
+            sums[1] = added(sums[1], &chunks[1], integers[1], scales[1]);
+        }
+    };
+    let take_least = |at: usize, of_groups: __m256| {
+        for (least, x) in least.iter_mut().zip(x) {
+            let sums = &x.sums.as_chunks::<GROUPS>().0[at];
+            // SAFETY: eight numbers, which may have any address.
+            let sums = unsafe { _mm256_loadu_ps(sums.as_ptr()) };
+            *least = _mm256_add_ps(*least, _mm256_mul_ps(of_groups, sums));
+        }
+    };
+    each(packing, blocks, take, take_least);
+    let mut found = [0.0; R];
+    for (found, (sums, least)) in found.iter_mut().zip(sums.iter().zip(least)) {
+        let mut lanes = [0.0; LANES];
+        let mut of_groups = [0.0; GROUPS];
+        // SAFETY: room for as many numbers.
+        unsafe {
+            _mm512_storeu_ps(lanes.as_mut_ptr(), _mm512_add_ps(sums[0], sums[1]));
+            _mm256_storeu_ps(of_groups.as_mut_ptr(), least);
+        }
+        *found = folded(lanes) - folded(of_groups);
+    }
+    found
+}
+
+/// Adds the products of 64 numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c")]
+fn added(sum: __m512, x: &Chunk, integers: __m512i, scales: __m512) -> __m512 {
+    // SAFETY: each list of a chunk is as long as a register.
+    let (starts, x, steps) = unsafe {
+        (
+            _mm512_loadu_si512(x.starts.as_ptr().cast()),
+            _mm512_loadu_si512(x.integers.as_ptr().cast()),
+            _mm512_loadu_ps(x.steps.as_ptr()),
+        )
+    };
+    let products = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(starts, integers, x));
+    _mm512_add_ps(sum, _mm512_mul_ps(products, _mm512_mul_ps(scales, steps)))
+}
+
+/// Calls `take(at, integers, scales of each four of them)` for all rounds of 128 numbers of a row, and `least(at, least numbers)`
+/// for all blocks of formats that have some.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c")]
+fn each(
+    packing: Packing,
+    blocks: &[u8],
+    mut take: impl FnMut(usize, [__m512i; SUMS], [__m512; SUMS]),
+    mut least: impl FnMut(usize, __m256),
+) {
+    // Four blocks at a time; those that there are not are 0.
+    macro_rules! small {
+        ($bytes:literal, $integers:path) => {{
+            let (rounds, rest) = blocks.as_chunks::<{ 4 * $bytes }>();
+            for (at, round) in rounds.iter().enumerate() {
+                take(at, $integers(round), scales::<$bytes>(round));
+            }
+            if !rest.is_empty() {
+                let mut round = [0; 4 * $bytes];
+                round[..rest.len()].copy_from_slice(rest);
+                take(rounds.len(), $integers(&round), scales::<$bytes>(&round));
+            }
+        }};
+    }
+    macro_rules! large {
+        ($bytes:literal, $integers:path) => {{
+            for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
+                let of_groups = groups(block);
+                for part in 0..2 {
+                    let first = 4 * part;
+                    let scales = [spread(of_groups, first, first + 2), spread(of_groups, first + 1, first + 3)];
+                    take(2 * at + part as usize, $integers(block, part as usize), scales);
+                }
+                // In the order of `form::ORDER`.
+                let order = _mm512_setr_epi32(8, 10, 9, 11, 12, 14, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0);
+                least(at, _mm512_castps512_ps256(_mm512_permutexvar_ps(order, of_groups)));
+            }
+        }};
+    }
+    match packing {
+        Packing::Q4_0 => small!(18, q4_0),
+        Packing::Q5_0 => small!(22, q5_0),
+        Packing::Q8_0 => small!(34, q8_0),
+        Packing::Q4K => large!(144, q4_k),
+        Packing::Q5K => large!(176, q5_k),
+        Packing::Q6K => {
+            for (at, block) in blocks.as_chunks::<210>().0.iter().enumerate() {
+                let all = q6_k_scales(block);
+                for part in 0..2 {
+                    let first = 8 * part;
+                    let scales = [fours(all, first), fours(all, first + 4)];
+                    take(2 * at + part as usize, q6_k(block, part as usize), scales);
+                }
+            }
+        }
+        Packing::Q4_1 | Packing::Q5_1 | Packing::Bf16 => {}
+    }
+}
+
+/// Joins two halves of a register.
+#[target_feature(enable = "avx512f")]
+fn joined(low: __m256i, high: __m256i) -> __m512i {
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+}
+
+/// Spreads two of the numbers over half a register each.
+#[target_feature(enable = "avx512f")]
+fn spread(from: __m512, low: i32, high: i32) -> __m512 {
+    _mm512_permutexvar_ps(joined(_mm256_set1_epi32(low), _mm256_set1_epi32(high)), from)
+}
+
+/// Spreads four neighbouring numbers over a quarter of a register each.
+#[target_feature(enable = "avx512f")]
+fn fours(from: __m512, first: i32) -> __m512 {
+    let which = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    _mm512_permutexvar_ps(_mm512_add_epi32(which, _mm512_set1_epi32(first)), from)
+}
+
+/// Returns the scales of four blocks, which begin with them.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn scales<const BYTES: usize>(round: &[u8]) -> [__m512; SUMS] {
+    let bits = |block: usize| u64::from(u16::from_le_bytes([round[block * BYTES], round[block * BYTES + 1]]));
+    let four = bits(0) | bits(1) << 16 | bits(2) << 32 | bits(3) << 48;
+    let four = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi64_si128(four.cast_signed())));
+    [spread(four, 0, 1), spread(four, 2, 3)]
+}
+
+/// Returns the integers of four blocks that have two in each byte, from the byte `from` of a block on.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn nibbles<const BYTES: usize>(round: &[u8], from: usize) -> [__m512i; SUMS] {
+    // The lower halves of a block's bytes come first, then the upper ones.
+    let four = 0x0004_0004_0004_0004;
+    let down = _mm512_setr_epi64(0, 0, four, four, 0, 0, four, four);
+    let both = |block: usize| {
+        let bytes: &[u8; 16] = &round[block * BYTES + from..].as_chunks().0[0];
+        // SAFETY: 16 bytes, which may have any address.
+        _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+    };
+    let pairs = [joined(both(0), both(1)), joined(both(2), both(3))];
+    pairs.map(|pair| _mm512_and_si512(_mm512_srlv_epi16(pair, down), _mm512_set1_epi8(15)))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn q4_0(round: &[u8; 72]) -> [__m512i; SUMS] {
+    nibbles::<18>(round, 2)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn q5_0(round: &[u8; 88]) -> [__m512i; SUMS] {
+    let bits = |block: usize| u64::from(u32::from_le_bytes(round[block * 22 + 2..].as_chunks().0[0]));
+    let [first, second] = nibbles::<22>(round, 6);
+    [with_fifths(first, bits(0) | bits(1) << 32), with_fifths(second, bits(2) | bits(3) << 32)]
+}
+
+/// Adds 16 to the integers whose bit is set.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn with_fifths(fours: __m512i, bits: u64) -> __m512i {
+    _mm512_mask_add_epi8(fours, bits, fours, _mm512_set1_epi8(16))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn q8_0(round: &[u8; 136]) -> [__m512i; SUMS] {
+    let lifted = |first: usize| {
+        let pair = joined(load(round, 34 * first + 2), load(round, 34 * first + 36));
+        _mm512_xor_si512(pair, _mm512_set1_epi8(-128))
+    };
+    [lifted(0), lifted(2)]
+}
+
+/// Loads 64 bytes from a place of a block on.
+#[target_feature(enable = "avx512f")]
+fn load_line(block: &[u8], at: usize) -> __m512i {
+    let bytes: &[u8; 64] = &block[at..].as_chunks().0[0];
+    // SAFETY: 64 bytes, which may have any address.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+/// Returns the lower halves of bytes, and the upper ones.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn halves(bytes: __m512i) -> [__m512i; SUMS] {
+    let fifteen = _mm512_set1_epi8(15);
+    [_mm512_and_si512(bytes, fifteen), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), fifteen)]
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn q4_k(block: &[u8; 144], part: usize) -> [__m512i; SUMS] {
+    halves(load_line(block, 16 + 64 * part))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn q5_k(block: &[u8; 176], part: usize) -> [__m512i; SUMS] {
+    let fifths = _mm512_broadcast_i64x4(load(block, 16));
+    // Bit g of a byte belongs to a number of group g.
+    let set = |group: usize| {
+        let bit = |group: usize| _mm256_set1_epi8((1_u8 << group).cast_signed());
+        _mm512_test_epi8_mask(fifths, joined(bit(group), bit(group + 2)))
+    };
+    let [low, high] = halves(load_line(block, 48 + 64 * part));
+    [with_fifths(low, set(4 * part)), with_fifths(high, set(4 * part + 1))]
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn q6_k(block: &[u8; 210], part: usize) -> [__m512i; SUMS] {
+    let [low, high] = halves(load_line(block, 64 * part));
+    let twos = _mm512_broadcast_i64x4(load(block, 128 + 32 * part));
+    let by = |low: i16, high: i16| joined(_mm256_set1_epi16(low), _mm256_set1_epi16(high));
+    let upper = |twos: __m512i| _mm512_and_si512(twos, _mm512_set1_epi8(0x30));
+    [
+        _mm512_or_si512(low, upper(_mm512_sllv_epi16(twos, by(4, 2)))),
+        _mm512_or_si512(high, upper(_mm512_srlv_epi16(twos, by(0, 2)))),
+    ]
+}
+
+/// Returns the scales of all parts of 16, each times that of the block.
+#[target_feature(enable = "avx512f,f16c")]
+fn q6_k_scales(block: &[u8; 210]) -> __m512 {
+    let bytes: &[u8; 16] = &block[192..].as_chunks().0[0];
+    // SAFETY: 16 bytes, which may have any address.
+    let own = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }));
+    _mm512_mul_ps(_mm512_set1_ps(half(block, 208)), own)
+}
