@@ -25,7 +25,7 @@ const KEPT: usize = 1 << 24;
 pub enum ReferencePredictions {
     /// Logits in f32 or wider, `[points, vocab]`.
     Logits(Tensor),
-    /// What an unembedding reads at each point, of more logits than are kept.
+    /// Rows that an unembedding reads, one a point, for more logits than are kept.
     Rows { x: Tensor, by: Box<Unembedding> },
 }
 

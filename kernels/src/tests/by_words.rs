@@ -77,7 +77,7 @@ fn totals_and_their_gradients() {
     });
 }
 
-/// Two words behind each row, one of them behind all, and one twice.
+/// Returns two words behind each row, one of them behind all, and one twice.
 fn words_of_rows(rows: usize, words: usize) -> Vec<RowWord> {
     let each = (0..rows).flat_map(|row| [(row, (row * 7 % words) as u32), (row, words as u32 - 1)]);
     each.chain([(0, 0)]).collect()

@@ -57,9 +57,9 @@ crate::choices! {
     pub enum Products {
         /// Numbers as they are.
         F32 = "f32",
-        /// Both factors rounded to bf16: up to twice as fast where the CPU multiplies bf16, with the same bits elsewhere.
+        /// Numbers of both factors rounded to bf16: up to twice as fast where the CPU multiplies bf16, with the same bits elsewhere.
         Bf16 = "bf16",
-        /// What is read rounded to int8, and multiplied with the integers of quantised matrices, which every matrix has to be.
+        /// Rows rounded to int8 and multiplied with the integers of quantised matrices, which every matrix has to be.
         Int8 = "int8",
     }
 }

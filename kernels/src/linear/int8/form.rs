@@ -1,8 +1,8 @@
-//! How the integers of each format of blocks read.
+//! The meaning of the integers of each format of blocks.
 
 use crate::linear::packed::Packing;
 
-/// How integers from 0 on stand for numbers: each is its group's scale times (integer - zero), less the group's least number.
+/// Meaning of integers from 0 on: the number of each is its group's scale times (integer - zero), less the group's least number.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::linear) struct Form {
     /// Numbers of a group.

@@ -86,12 +86,12 @@ pub(super) struct Row {
     pub sums: Vec<f32>,
 }
 
-/// As many numbers of a row as a register of AVX-512 has integers.
+/// Numbers of a row, as many as a register of AVX-512 has integers.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Chunk {
     pub integers: [i8; CHUNK],
-    /// What the sums of four products each begin with, so that the integer that stands for 0 counts as 0.
+    /// Beginnings of the sums of four products each, so that the integer that stands for 0 counts as 0.
     pub starts: [i32; LANES],
     pub steps: [f32; LANES],
 }
@@ -122,10 +122,10 @@ pub(super) struct RowBlock {
     pub groups: Vec<RowGroup>,
 }
 
-/// What a group of numbers of some rows has besides its integers.
+/// Scales and beginnings of a group of numbers of some rows, besides its integers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RowGroup {
-    /// What the sums of products begin with, so that the integer that stands for 0 counts as 0.
+    /// Beginnings of the sums of products, so that the integer that stands for 0 counts as 0.
     pub starts: [i32; ROWS],
     pub steps: [f32; ROWS],
     /// The sum of the group, rounded as it is.

@@ -10,7 +10,7 @@ use crate::linear::packed::{Packing, Rounding, linear_packed};
 use crate::linear::{linear, linear_activated};
 use crate::tests::{assert_close, at_every_level, list, numbers};
 
-/// The formats with integers.
+/// Returns the formats with integers.
 fn packings() -> impl Iterator<Item = Packing> {
     Packing::ALL.into_iter().filter(|packing| Form::of(*packing).is_some())
 }
@@ -19,7 +19,7 @@ fn quantised(packing: Packing, dims: [usize; 2], seed: u64) -> PackedMatrix {
     random(packing, dims, seed).by_int8().unwrap()
 }
 
-/// The widths of rows that are tested: with blocks of 32 also those that are no whole rounds.
+/// Returns the widths of rows that are tested: with blocks of 32 also those that are no whole rounds.
 fn widths(packing: Packing) -> &'static [usize] {
     if packing.block().0 == 32 { &[32, 96, 128, 160, 640] } else { &[256, 768] }
 }

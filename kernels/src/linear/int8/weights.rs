@@ -39,7 +39,7 @@ pub(super) struct Strip {
     pub quads: Vec<u32>,
     pub scales: Vec<f32>,
     pub least: Vec<f32>,
-    /// The same integers, row by row.
+    /// Integers, too, row by row.
     rows: Vec<u32>,
     of_row: [Vec<f32>; 2],
 }

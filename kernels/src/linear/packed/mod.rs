@@ -33,16 +33,16 @@ pub struct PackedMatrix {
     place: Range<usize>,
     /// A power of two that all numbers of the matrix are multiplied with; 1 for a matrix of a file.
     factor: f32,
-    /// To what products round what they read, if they do.
+    /// Rounding of the rows that products read, if they round.
     rounding: Option<Rounding>,
 }
 
-/// To what products with a matrix round the rows that they read.
+/// Precision to which products with a matrix round the rows that they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// To bf16, as the matrix then is, too.
+    /// Numbers of bf16, as the matrix then has, too.
     Bf16,
-    /// To int8, in steps of a block; the matrix stays as it is.
+    /// Integers of 8 bits, in steps of a block; the matrix stays as it is.
     Int8,
 }
 

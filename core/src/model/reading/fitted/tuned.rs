@@ -203,7 +203,7 @@ pub(super) struct PromptPart {
     tokens: Tensor,
     /// The share of all tokens.
     share: f64,
-    /// What the model predicts in the end.
+    /// Predictions of the whole model.
     last: ReferencePredictions,
 }
 
