@@ -35,7 +35,7 @@ const DICTIONARY: &str = "sae::fit(m, \"resid_post.3\", data::text(\"sample\", #
 const EXPERIMENTS: [(&str, &str); 3] = [
     (
         "ioi_heads",
-        "[heads, direct, received].map(|grid| grid.tensor.flatten().to_array()).reduce(|all, one| all + one)",
+        "[heads, direct, received].map(|grid| grid.tensor.flatten().to_array()).reduce(|all, one| all + one, [])",
     ),
     ("induction_heads", "scores.flatten().to_array() + clean.flatten().to_array()"),
     ("qk_attributions", "gain.flatten().to_array()"),
@@ -91,7 +91,9 @@ fn run(text: &str) -> Value {
 fn printed(answer: &Value) -> String {
     assert!(answer["answer"]["error"].is_null(), "{}", answer["answer"]["error"]["text"].as_str().unwrap_or("broken"));
     let told = answer["told"].as_array().unwrap();
-    told.iter().filter(|told| told["kind"] == "print").map(|told| told["text"].as_str().unwrap()).collect()
+    let text: String =
+        told.iter().filter(|told| told["kind"] == "print").map(|told| told["text"].as_str().unwrap()).collect();
+    text.trim_end().into()
 }
 
 /// Computes the numbers natively, and saves the dictionary that the page loads.
@@ -160,7 +162,7 @@ fn every_family_has_the_logits_of_transformers_in_a_page() {
     let apart = |family: &str| {
         run(&format!(
             "let e = tensor::load(\"/models/{family}/expected.safetensors\"); \
-             print((model::load(\"/models/{family}\").logits(e[\"input_ids\"]) - e[\"logits\"]).abs().max())"
+             print((model::load(\"/models/{family}\").logits(e[\"input_ids\"]) - e[\"logits\"]).abs().max().item())"
         ))
     };
     let begun = json!({ "ask": "begin", "files": files, "width": 80 });
