@@ -40,6 +40,7 @@ const SETUP: &[&str] = &[
     "let other = model::init(m.config, #{ tokenizer: m, seed: 1 })",
     "let maps = []; maps.pad(500_000, #{ a: 1, b: 2 });",
     "let json = to_json(maps);",
+    "let many = []; many.pad(10_000_000, 1.5);",
 ];
 
 /// What runs for seconds at least.
@@ -49,7 +50,7 @@ const OPERATIONS: [(&str, &str); 43] = [
     ("a sort by a function", "numbers.sort(|a, b| a - b)"),
     ("to_json", "to_json(maps)"),
     ("parse_json", "parse_json(json)"),
-    ("save_json", "run::save_json(\"maps.json\", maps)"),
+    ("save_json", "run::save_json(\"many.json\", many)"),
     ("svd", "x.svd()"),
     ("eigh", "(x + x.transpose(0, 1)).eigh()"),
     ("einsum", "tensor::einsum(\"ij,jk,kl,lm->im\", [x, x, x, x])"),

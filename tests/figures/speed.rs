@@ -17,6 +17,20 @@ const README: &str = "\
 | an attribution graph, 64 tokens, six transcoders of 4,096 features | {attribution-graph/the graph s} | {attribution-graph@circuit-tracer}: {attribution-graph/the graph+1 s}, the same graph | {attribution-graph@} |
 | `microtome -e '1 + 2'`, process start to exit | {/`microtome -e '1 + 2'`, process start to exit ms} | `python -c 'import torch'`: {/`python -c 'import torch'`, same run ms} | {@} |";
 
+const PASSES: &str = "\
+| 256 tokens where nothing else is said | microtome | {passes@transformers}, {passes@torch} |
+|---|---|---|
+| all logits | {passes/all logits ms} | {passes/all logits+1 ms} ({passes/all logits+1 x} times as long) |
+| the last logits | {passes/the last logits ms} | {passes/the last logits+1 ms} ({passes/the last logits+1 x} times as long) |
+| `resid_post.8` alone | {passes/`resid_post.8` alone ms} | {passes/`resid_post.8` alone+1 ms} ({passes/`resid_post.8` alone+1 x} times as long) |
+| gradients of one logit at the inputs of all layers | {passes/gradients of one logit at all `resid_pre` ms} | {passes/gradients of one logit at all `resid_pre`+1 ms} ({passes/gradients of one logit at all `resid_pre`+1 x} times as long) |
+| logit lens at three layers | {passes/logit lens at three layers ms} | {passes/logit lens at three layers+1 ms} ({passes/logit lens at three layers+1 x} times as long) |
+| patching by layer and position, 16 tokens | {passes/patching by layer and position ms} | {passes/patching by layer and position+1 ms} ({passes/patching by layer and position+1 x} times as long) |
+| zeroing each layer's attention, divergence at all positions of four prompts | {passes/zeroing each `attn_out`, divergence at all positions ms} | {passes/zeroing each `attn_out`, divergence at all positions+1 ms} ({passes/zeroing each `attn_out`, divergence at all positions+1 x} times as long) |
+| gradients of 8 texts of 64 tokens | {passes/gradients of 8 texts of 64 tokens ms} | {passes/gradients of 8 texts of 64 tokens+1 ms} ({passes/gradients of 8 texts of 64 tokens+1 x} times as long) |
+| gradients of 64 texts of 64 tokens | {passes/gradients of 64 texts of 64 tokens ms} | {passes/gradients of 64 texts of 64 tokens+1 ms} ({passes/gradients of 64 texts of 64 tokens+1 x} times as long) |
+| all logits, products of bf16 | {passes/all logits, by products of bf16 ms} | {passes/all logits, by products of bf16+1 ms} ({passes/all logits, by products of bf16+1 x} times as long) |";
+
 const FORWARD: &str = "\
 | what | measured | beside it |
 |---|---|---|
@@ -53,6 +67,7 @@ const GPU: &str = "\
 pub fn table(name: &str) -> Result<String, String> {
     let template = match name {
         "README" => README,
+        "passes" => PASSES,
         "forward" => FORWARD,
         "workbench" => WORKBENCH,
         "gpu" => GPU,
