@@ -3,10 +3,10 @@
 Arguments: threads, texts, tokens of each, tokens of the prompt, tokens to generate, runs.
 """
 
-import statistics
 import sys
-import time
+from functools import partial
 
+import timing
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
@@ -15,15 +15,7 @@ threads, texts, length, prompt, generated, runs = map(int, sys.argv[1:7])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 
-
-def seconds(work):
-    work()
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+seconds = partial(timing.seconds, runs)
 
 
 def lens():

@@ -3,11 +3,10 @@
 Arguments: threads, the folder of the weights, tokens of a prompt, tokens of each of several texts, runs.
 """
 
-import statistics
 import sys
-import time
 
 import torch
+from timing import seconds
 from torch.nn.functional import kl_div, log_softmax
 from transformers import AutoModelForCausalLM
 
@@ -21,13 +20,7 @@ def row_of(row, n):
 
 
 def report(name, work):
-    work()
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    print(name, statistics.median(times), flush=True)
+    print(name, seconds(runs, work), flush=True)
 
 
 class Stop(Exception):

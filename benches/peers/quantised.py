@@ -3,25 +3,17 @@
 Arguments: threads, the GGUF file, tokens of the prompt, tokens to generate, tokens to read, runs.
 """
 
-import statistics
 import sys
-import time
+from functools import partial
 
+import timing
 from llama_cpp import Llama
 
 threads, place = int(sys.argv[1]), sys.argv[2]
 prompt, generated, read, runs = map(int, sys.argv[3:7])
 model = Llama(place, n_ctx=512, n_threads=threads, n_threads_batch=threads, logits_all=False, verbose=False)
 
-
-def seconds(work):
-    work()
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+seconds = partial(timing.seconds, runs)
 
 
 def tokens(count):

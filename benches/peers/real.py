@@ -6,24 +6,18 @@ Arguments: threads, the folder (a GGUF file, and the same weights in `hf`), toke
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import llama_cpp
+import timing
 import torch
 from transformers import AutoModelForCausalLM
 
 threads, folder, prompt, written, runs = int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:6])
 ids = [2] + [1000 + 977 * i % 200000 for i in range(prompt - 1)]
 
-
-def seconds(work):
-    work()
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+seconds = partial(timing.seconds, runs)
 
 
 def of_llama():

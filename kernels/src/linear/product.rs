@@ -5,7 +5,7 @@ use super::dots::{aligned, dots};
 use super::int8;
 use super::matrix::Matrix;
 use super::rounded;
-use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
+use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use super::turned::turned;
 use crate::base::instructions::arch;
 use crate::base::thread_pool;
@@ -46,12 +46,10 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     };
     let columns = if few { strip(inner) } else { tile_columns(out) };
     let height = if few { rows } else { tile_rows(rows, out.div_ceil(columns)) };
-    let across = out.div_ceil(columns);
-    let down = rows.div_ceil(height);
-    let tile = |index: usize, buffer: &mut Vec<f32>, turning: &mut Vec<f32>| {
-        let row = index % down * height;
-        let column = index / down * columns;
-        let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
+    let tiles = Tiles { rows, out, height, columns };
+    let tile = |number: usize, buffer: &mut Vec<f32>, turning: &mut Vec<f32>| {
+        let tile = tiles.tile(number);
+        let Tile { row, column, .. } = tile;
         let x = &x[row * inner..(row + tile.rows) * inner];
         let whole = column..column + tile.columns;
         // SAFETY: within the tile, which is ours alone.
@@ -77,11 +75,11 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
         }
         tile.finish(arch, place, out, finish);
     };
-    if across * down == 1 {
+    if tiles.count() == 1 {
         tile(0, &mut Vec::new(), &mut Vec::new());
     } else {
-        let each = |index, [buffer, turning]: &mut [Vec<f32>; 2]| tile(index, buffer, turning);
-        thread_pool::each(across * down, &each);
+        let each = |number, [buffer, turning]: &mut [Vec<f32>; 2]| tile(number, buffer, turning);
+        thread_pool::each(tiles.count(), &each);
     }
 }
 

@@ -48,6 +48,29 @@ pub(super) struct Tile {
     pub columns: usize,
 }
 
+/// The division of a product into tiles of a height and of a width, those at the ends cut off.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    pub rows: usize,
+    pub out: usize,
+    pub height: usize,
+    pub columns: usize,
+}
+
+impl Tiles {
+    pub fn count(self) -> usize {
+        self.out.div_ceil(self.columns) * self.rows.div_ceil(self.height)
+    }
+
+    /// Returns the tile of a number below the count: all of a strip of columns, then those of the next.
+    pub fn tile(self, number: usize) -> Tile {
+        let down = self.rows.div_ceil(self.height);
+        let row = number % down * self.height;
+        let column = number / down * self.columns;
+        Tile { row, column, rows: self.height.min(self.rows - row), columns: self.columns.min(self.out - column) }
+    }
+}
+
 impl Tile {
     /// Writes the product of the rows of x and of the turned weights that belong to this tile.
     pub fn multiply(self, place: OutputPointer, x: &[f32], weight: Factor, sizes: ProductSizes) {

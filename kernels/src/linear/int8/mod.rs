@@ -20,7 +20,7 @@ use std::ops::Range;
 use pulp::Arch;
 
 use super::packed::PackedMatrix;
-use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
+use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use crate::base::instructions::arch;
 use crate::base::{parallel, thread_pool};
 use crate::numbers::{Fresh, OutputPointer};
@@ -118,12 +118,10 @@ impl Product<'_> {
             parallel::map(rows.div_ceil(ROWS), &|block| RowBlock::of(arch, &x[block * ROWS * inner..], inner, form));
         let columns = tile_columns(out).next_multiple_of(COLUMNS);
         let height = tile_rows(rows, out.div_ceil(columns)).next_multiple_of(ROWS);
-        let down = rows.div_ceil(height);
-        let tiles = out.div_ceil(columns) * down;
-        thread_pool::each(tiles, &|index, strip: &mut Strip| {
-            let row = index % down * height;
-            let column = index / down * columns;
-            let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
+        let tiles = Tiles { rows, out, height, columns };
+        thread_pool::each(tiles.count(), &|number, strip: &mut Strip| {
+            let tile = tiles.tile(number);
+            let Tile { row, column, .. } = tile;
             let blocks = &blocks[row / ROWS..(row + tile.rows).div_ceil(ROWS)];
             for first in (column..column + tile.columns).step_by(COLUMNS) {
                 let count = COLUMNS.min(column + tile.columns - first);

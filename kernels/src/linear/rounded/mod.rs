@@ -13,7 +13,7 @@ use pulp::Arch;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 
 use super::matrix::Matrix;
-use super::tile::{Finish, ProductSizes, Tile, tile_columns, tile_rows};
+use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use super::turned;
 use crate::base::instructions::arch;
 use crate::base::{parallel, thread_pool};
@@ -37,13 +37,11 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     let x = groups(arch, x, inner);
     let columns = tile_columns(out).next_multiple_of(COLUMNS);
     let height = tile_rows(rows, out.div_ceil(columns));
-    let down = rows.div_ceil(height);
     let place = result.pointer();
-    let tiles = out.div_ceil(columns) * down;
-    thread_pool::each(tiles, &|index, buffers: &mut Buffers| {
-        let row = index % down * height;
-        let column = index / down * columns;
-        let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
+    let tiles = Tiles { rows, out, height, columns };
+    thread_pool::each(tiles.count(), &|number, buffers: &mut Buffers| {
+        let tile = tiles.tile(number);
+        let Tile { row, column, .. } = tile;
         for first in (column..column + tile.columns).step_by(COLUMNS) {
             let count = COLUMNS.min(column + tile.columns - first);
             buffers.read(arch, weight, first, count, inner);
