@@ -1,4 +1,5 @@
-//! Steps of fitting dictionaries, sweeps, encoding, and maps, beside those of Python libraries; and the effect of screening.
+//! Steps of fitting dictionaries, sweeps, encoding, and maps, beside those of Python libraries; and the effects of screening and of
+//! products of bf16.
 //! Writes `docs/benchmarks-sae.md`.
 //!
 //! `cargo bench --bench sae`; the libraries are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
@@ -20,7 +21,7 @@ use std::time::Duration;
 use common::peers::Peers;
 use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, rate, seconds, timed};
 use microtome::base::memory;
-use microtome::sae::fit::FitBatch;
+use microtome::sae::fit::{EncoderProducts, FitBatch};
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
 
 const RUNS: usize = 7;
@@ -59,6 +60,7 @@ fn main() {
     for features in WIDTHS {
         steps(&mut rows, &peers, features, &batches);
     }
+    rounded(&mut rows, &batches);
     sweep(&mut rows, &peers, &batches);
     cross_layer(&mut rows);
     shares(&mut rows, &batches);
@@ -99,6 +101,29 @@ fn steps(rows: &mut Rows, peers: &Peers, features: usize, batches: &[FitBatch]) 
     rows.push((format!("codes of a `topk` dictionary, {features} features"), told_time(time)));
     for peer in ENCODERS {
         rows.push((format!("{peer}, the same"), peers.against(&format!("{peer}_{features}"), time, tokens)));
+    }
+}
+
+/// Steps whose encoder multiplies numbers rounded to bf16, beside the same in f32: of few codes, which are screened; of so many that
+/// all scores are computed; of half of all, in candle's operations; and of features that are all dead.
+fn rounded(rows: &mut Rows, batches: &[FitBatch]) {
+    let mut add = |what: String, make: &dyn Fn() -> Fit| {
+        let [plain, rounded] = [EncoderProducts::F32, EncoderProducts::Bf16].map(|compute| {
+            let mut fit = make().by(compute);
+            timed(|| fit.step(batches), 3)
+        });
+        let ratio = plain.as_secs_f64() / rounded.as_secs_f64();
+        let found = format!("{}; {ratio:.2} times as fast as in f32, {}", milliseconds(rounded), milliseconds(plain));
+        rows.push((format!("{what}, by products of bf16"), found));
+    };
+    for features in WIDTHS {
+        for (kind, _) in KINDS {
+            add(format!("`{kind}`, {features} features"), &|| Fit::new(kind, features));
+        }
+        for (words, share) in [("a sixth", 1.0 / 6.0), ("half", 0.5)] {
+            add(format!("`relu`, {features} features, {words} of them firing"), &|| Fit::of_share(features, share));
+        }
+        add(format!("`topk`, {features} features, all of them dead"), &|| Fit::of_dead("topk", features));
     }
 }
 

@@ -30,6 +30,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "notebooks.md" "parameter-decomposition.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md"
         "scale.md" "scripts-and-access.md" "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md"
         "tensors.md" "text-and-tasks.md" "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";
+    "docs/live/":
+        "parenthesis.rhai";
     "docs/notebooks/":
         "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
     "docs/pictures/":

@@ -1,12 +1,11 @@
 //! `microtome explore --export`: the folder is opened from a file in headless Chromium, typed into and used by the keyboard, and
 //! its engine's answers are compared with those of the explorer that the server has. It sleeps and wakes, answers two hundred questions
-//! without taking more memory, and is opened in Firefox.
+//! without taking more memory, and is opened from a host, and in Firefox.
 //!
 //! `MICROTOME_PAGE_ENGINE` names the folder of a built engine; without it, or without Chromium, the test says that it is
 //! skipped.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,6 +23,7 @@ use crate::page::chromium;
 use crate::support;
 use crate::support::browser::Browser;
 use crate::support::firefox::{Firefox, firefox};
+use crate::support::host::host;
 
 /// Two small dictionaries of the model inside, whose features have a tree.
 const DICTIONARIES: &str = r##"
@@ -51,17 +51,6 @@ const LISTEN: &str = r"{
         return answer;
     };
 }";
-
-/// The folder of the built engine. It is not asked for where `CI` is set: `.ci/page` builds it, and `.ci/run` does not.
-fn engine() -> Option<PathBuf> {
-    let named = std::env::var_os("MICROTOME_PAGE_ENGINE").map(PathBuf::from);
-    let folder = named.filter(|folder| folder.join("worker.js").is_file());
-    if folder.is_none() {
-        writeln!(std::io::stderr().lock(), "skipped: set MICROTOME_PAGE_ENGINE to a folder that `page/build` has made")
-            .unwrap();
-    }
-    folder
-}
 
 fn microtome(folder: &Path, engine: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
@@ -110,7 +99,7 @@ const READ: &str = "[...document.querySelectorAll('.token')].map(one => one.text
 
 #[test]
 fn an_exported_page_answers_as_the_server_does() {
-    let (Some(engine), Some(chromium)) = (engine(), chromium()) else { return };
+    let (Some(engine), Some(chromium)) = (support::page_engine(), chromium()) else { return };
     let folder = tempfile::tempdir().unwrap();
     succeeded(&microtome(folder.path(), &engine, &["-e", DICTIONARIES]));
     let tokens = TOKENS.to_string();
@@ -127,6 +116,7 @@ fn an_exported_page_answers_as_the_server_does() {
     page.js(LISTEN);
     used(&mut page);
     page.photograph("exported");
+    page.has_both_dresses();
     page.size(360, 740);
     assert!(page.is("document.documentElement.scrollWidth <= 360"), "the page is wider than a phone");
     assert!(page.problems.is_empty(), "{:#?}", page.problems);
@@ -138,6 +128,11 @@ fn an_exported_page_answers_as_the_server_does() {
     assert_eq!(page.js(refused), true, "the page may connect");
     assert_eq!(page.js("[localStorage.length, sessionStorage.length, document.cookie.length].join()"), "0,0,0");
     compare(folder.path(), heard.as_array().unwrap());
+    page.problems.clear();
+    page.open(&format!("{}/index.html", host(&folder.path().join("site"))));
+    page.until("document.querySelectorAll('.token').length > 0");
+    type_over(&mut page, "A host (of files)");
+    assert!(page.problems.is_empty(), "{:#?}", page.problems);
     in_firefox(&folder.path().join("site/index.html"), &folder.path().join("firefox"));
 }
 
@@ -190,7 +185,8 @@ fn in_firefox(index: &Path, profile: &Path) {
     assert_eq!(page.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), true);
 }
 
-/// Uses the page as a person does: types, opens a card by the keyboard, ablates its feature, compares, looks at heads, grows a tree.
+/// Uses the page as a person does: types, opens a card by the keyboard, ablates its feature, compares, looks at heads, grows a tree, and
+/// opens another feature by the mouse.
 fn used(page: &mut Browser) {
     type_over(page, "The dog (a small one) ran");
     for letter in " home, she".chars() {
@@ -213,6 +209,12 @@ fn used(page: &mut Browser) {
     page.until("document.querySelectorAll('#head-map button').length > 1");
     page.press("g");
     page.until("document.querySelector('#panel-tree svg a') || document.querySelector('#panel-tree .warning')");
+    page.click("#tokens .token:nth-child(3)");
+    page.until("document.querySelector('#tokens .token:nth-child(3)').getAttribute('aria-selected') === 'true'");
+    let other = "#token a:not([aria-current])";
+    let address = page.text(&format!("document.querySelector('{other}').getAttribute('href')"));
+    page.click(other);
+    page.until(&format!("document.querySelector('#token a[aria-current]')?.getAttribute('href') === '{address}'"));
 }
 
 /// Compares all that the page's workers answered with the answers of an explorer of the program.

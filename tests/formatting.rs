@@ -112,6 +112,10 @@ fn signs_ranges_and_doubled_quotes_stay_what_they_are() {
             ("print(\"a\"\"b\"+`c``${1}\\${e`)", "print(\"a\"\"b\" + `c``${1}\\${e`)\n"),
             ("print(- 1.abs()+-1.abs())", "print(- 1.abs() + -1.abs())\n"),
             ("print(switch 7{..2=>1,6.. =>2,_=>3})", "print(switch 7 { ..2 => 1, 6.. => 2, _ => 3 })\n"),
+            ("print([- 0x1,6. .abs(),6 .\nabs()])", "print([- 0x1, 6. .abs(), 6 .\n        abs()])\n"),
+            ("   print(\"a\\\n           b\")", "print(\"a\\\n        b\")\n"),
+            ("print(1 // one\n,);print(2/* two */,)", "print(1, // one\n);\nprint(2 /* two */ )\n"),
+            ("if true {1}(2\n)", "if true { 1 } (2\n)\n"),
         ] {
             let new = session.formatted("text", text).unwrap_or_else(|failure| panic!("{text}: {failure:?}"));
             assert_eq!(new, expected);

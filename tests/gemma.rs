@@ -4,7 +4,6 @@
 //! with the file and with what the two programs compute of it, which tests/gemma/peers.py writes; it says what the folder needs.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kit::{far, far_relative};
@@ -18,21 +17,15 @@ use microtome::tensor::Tensor;
 
 use crate::families::files::{files, ids, tensors};
 use crate::families::streams;
+use crate::support;
 
 const FILE: &str = "gemma-3-270m-q4_k_m.gguf";
-const VARIABLE: &str = "MICROTOME_GEMMA";
 /// The texts of the reference.
 const TEXTS: usize = 3;
 
 /// The folder, or a note that the test is skipped.
 fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os(VARIABLE).map(PathBuf::from);
-    if folder.is_none() {
-        // The output of a test that passes is not shown, what is written to standard error itself is.
-        let mut shown = std::io::stderr();
-        writeln!(shown, "skipped: {VARIABLE} names no folder with {FILE}").unwrap();
-    }
-    folder
+    support::named("MICROTOME_GEMMA", &format!("a folder with {FILE}"), |_| true)
 }
 
 fn model(folder: &Path) -> Model {

@@ -187,7 +187,9 @@ fn the_largest_of_a_row_are_those_that_sorting_finds() {
 #[test]
 fn a_step_by_kernels_is_that_of_candles_operations() {
     use microtome::options::Plain;
-    use microtome::sae::fit::{Dead, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe, kinds};
+    use microtome::sae::fit::{
+        Dead, DictionaryShape, EncoderProducts, ErrorNormalisation, FitBatch, FitState, Params, Recipe, kinds,
+    };
     use microtome::training::{Schedule, ScheduleShape};
     let Some((device, _turn)) = gpu() else { return };
     for (turn, (kind, skip, with_target, counting)) in [
@@ -216,6 +218,7 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
             dead: Dead::AuxK { k: 6, weight: 1.0 / 32.0 },
             dead_after: 100,
             scaled: false,
+            compute: EncoderProducts::F32,
             skip,
             follows: 0.9,
             seed: 1,
@@ -435,9 +438,9 @@ const ALIKE: [&str; 26] = [
     "tensors",
 ];
 
-/// Files that state what only the processor does (int8, passes over nothing, candle's mixtures in f32), or digits that rounding
-/// moves.
-const OF_THE_PROCESSOR: [&str; 4] = ["hints", "models", "second_opinion", "training"];
+/// Files that state what only the processor does (int8, products of bf16, passes over nothing, candle's mixtures in f32), or
+/// digits that rounding moves.
+const OF_THE_PROCESSOR: [&str; 5] = ["hints", "models", "rounded_fits", "second_opinion", "training"];
 
 #[test]
 fn the_language_behaves_as_on_the_processor() {

@@ -191,7 +191,7 @@ fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
         std::fs::copy(example, work.join(example.file_name().unwrap())).unwrap();
     }
     let mut pieces = pieces(text);
-    // A file is there when the page comes to it; a conversation goes on over all blocks up to the next command.
+    // All files are there before anything is typed.
     for piece in &pieces {
         if let GuidePiece::File(name, content) = piece {
             kit::write(reader.folder.path().join("work").join(name), content);
@@ -204,6 +204,7 @@ fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
     let mut complaints = Vec::new();
     let mut fitted = FittedNames::default();
     let mut at = 0;
+    // A conversation goes on over all blocks up to the next command.
     while at < steps.len() {
         let command = steps[at].typed.trim_start_matches("$ ").to_string();
         let lines: Vec<String> =
@@ -313,12 +314,24 @@ fn decimals_may_differ_in_their_last_digits_and_words_may_not() {
     assert!(same_line("a  0.94839  12.62", "a 0.948 12.63"));
     assert!(!same_line("a 0.94", "a 0.99") && !same_line("a 1", "a 2") && !same_line("a 0.9", "b 0.9"));
     assert!(!same_line("a", "a b"));
+}
+
+#[test]
+fn what_hangs_on_a_fit_is_known_by_its_names() {
     let mut fitted = FittedNames::default();
     let lines = ["> let s = sae::fit(x)", "> let f = s.feature(3)", "> f", "> m.predict(text)", "> let m2 = m", "> m2"];
     assert_eq!(lines.map(|line| fitted.are_in(line)), [true, true, true, false, false, false]);
+}
+
+#[test]
+fn answers_of_one_kind_differ_in_their_numbers_alone() {
     let title = |line: &str| [line.to_string(), "more".into()];
     assert!(is_same_kind(&title("feature 353 of resid_post.3"), &title("feature 12 of resid_post.3")));
     assert!(!is_same_kind(&title("feature 353"), &title("error: no feature 353")));
+}
+
+#[test]
+fn what_a_page_leaves_out_of_an_answer_is_left_out() {
     let wanted = ["first".to_string(), "...".into(), "last".into()];
     assert_eq!(shown(&wanted, "first\n2\n3\nlast\n"), wanted);
     assert_eq!(shown(&wanted, "other\n2\n3\nlast\n")[0], "other");

@@ -1,18 +1,18 @@
 //! The guide as a live site: it is written, opened from its folder in headless Chromium and in Firefox, and used by the keyboard. Examples
-//! run, are changed and continued; errors, charts and tables are shown, names completed and explained; what never ends is stopped.
+//! run, are changed and continued; errors, charts and tables are shown, names completed and explained; what never ends is stopped. A
+//! page runs from a static host, too.
 //!
 //! `MICROTOME_PAGE_ENGINE` names the folder that `page/build` has made the engine in; without it the tests say that they are skipped.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use microtome::report::page_engine::VARIABLE;
-
 use crate::page::chromium;
+use crate::support;
 use crate::support::browser::Browser;
 use crate::support::firefox::{ENTER, Firefox, TAB, firefox};
+use crate::support::host::host;
 
 /// The prompt that follows the example that ran last: its field, and what is said of it.
 const FIELD: &str = "document.querySelector('.line textarea')";
@@ -42,11 +42,7 @@ a file
 
 /// The site of a folder, written by the program with an engine; none where no engine is named, which is said.
 fn site(of: &Path, folder: &Path) -> Option<PathBuf> {
-    let is_built = |built: std::ffi::OsString| Path::new(&built).join("worker.js").is_file();
-    if !std::env::var_os(VARIABLE).is_some_and(is_built) {
-        writeln!(std::io::stderr().lock(), "skipped: set {VARIABLE} to a folder that `page/build` has made").unwrap();
-        return None;
-    }
+    support::page_engine()?;
     let site = folder.join("site");
     let mut program = Command::new(env!("CARGO_BIN_EXE_microtome"));
     let ran = program.args(["doc", "--live", "--html"]).arg(&site).current_dir(of).output().unwrap();
@@ -190,6 +186,13 @@ fn examples_of_the_guide_run_and_are_changed_and_continued_by_the_keyboard() {
     browser.until(&format!("{IDLE} && {}.textContent.endsWith(' ms')", of(2, "[role=status]")));
     assert!(browser.is(&format!("{} && !{}", of(2, ".out svg"), of(2, ".out .error"))));
 
+    // The mouse runs an example anew, whose output takes the place of the one before it.
+    browser.js(&format!("{}.firstElementChild.id = 'before'", of(2, ".out")));
+    browser.js(&format!("{}.id = 'again'", of(2, "button")));
+    browser.click("#again");
+    browser.until(&format!("!document.querySelector('#before') && {IDLE} && {}", of(2, ".out svg")));
+    browser.has_both_dresses();
+
     // On a phone nothing scrolls sideways, and in the dark charts are dark.
     browser.dark(true);
     browser.size(360, 740);
@@ -239,14 +242,37 @@ fn all_examples_of_a_page_end_well() {
     assert!(browser.problems.is_empty(), "{:#?}", browser.problems);
 }
 
+/// The site of the page with a hostile text.
+fn hostile_site(folder: &Path) -> Option<PathBuf> {
+    let source = folder.join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("README.md"), PAGE).unwrap();
+    site(&source, folder)
+}
+
+#[test]
+fn a_page_runs_from_a_host_and_asks_nothing_else_of_it() {
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(site) = hostile_site(folder.path()) else { return };
+    let host = host(&site);
+    let mut browser = Browser::start(chromium, &folder.path().join("profile"));
+    browser.open(&format!("{host}/index.html"));
+    browser.until("document.querySelector('section.prompt')");
+    browser.click("section.prompt button");
+    browser.until(&format!("{IDLE} && document.querySelector('.out svg')"));
+    assert!(browser.is("!document.querySelector('#evil')") && browser.text("document.title") == "A page");
+    assert!(browser.problems.is_empty(), "{:#?}", browser.problems);
+    let loaded: Vec<&str> = browser.requests.iter().filter_map(|address| address.strip_prefix(&host)).collect();
+    assert!(loaded.contains(&"/live-engine.js") && loaded.contains(&"/live-model.js"), "{loaded:?}");
+    assert_eq!(browser.js("fetch('search.js').then(() => false, () => true)"), true, "the page may connect");
+}
+
 #[test]
 fn a_page_runs_in_firefox_from_its_folder() {
     let Some(program) = firefox() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("source");
-    std::fs::create_dir(&source).unwrap();
-    std::fs::write(source.join("README.md"), PAGE).unwrap();
-    let Some(site) = site(&source, folder.path()) else { return };
+    let Some(site) = hostile_site(folder.path()) else { return };
     let mut browser = Firefox::start(program, &folder.path().join("profile"));
     browser.open(&format!("file://{}", site.join("index.html").display()));
     browser.until("document.querySelector('section.prompt')");

@@ -1,18 +1,17 @@
 //! Live reports: one is saved with `tiny` and opened from its file in headless Chromium. By the keyboard a text is typed, a node
-//! is scaled and ablated, and one goes back; the numbers are those of the program, and no connection is made. A tab that sleeps
-//! answers when it wakes, a hundred questions take no more memory, hostile and endless texts are texts. One whose matrices are int8
-//! is opened in Firefox.
+//! is scaled and ablated, by the mouse it is put back, and one goes back; the numbers are those of the program, and no connection
+//! is made. A tab that sleeps answers when it wakes, a hundred questions take no more memory, hostile and endless texts are texts.
+//! One whose matrices are int8 is opened in Firefox.
 //!
 //! `MICROTOME_PAGE_ENGINE` names the folder that `page/build` has made the engine in; without it the test says that it is skipped.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
-use microtome::report::page_engine::VARIABLE;
 use microtome::script::Session;
 use rhai::{Array, Dynamic};
 use serde_json::Value;
@@ -20,7 +19,7 @@ use serde_json::Value;
 use crate::page::chromium;
 use crate::support::browser::Browser;
 use crate::support::firefox::{Firefox, firefox};
-use crate::support::{on_large_stack, session};
+use crate::support::{on_large_stack, page_engine, session};
 
 /// Dictionaries of a few steps, the tree of a feature that promotes a bracket and is active in the text that is typed, and an item of
 /// each other kind; the page, and a smaller one beside it.
@@ -33,7 +32,16 @@ const SAVED: &str = r#"
     let feature = (0..ranked.len).map(|rank| ranked[rank]).filter(|one| codes[[":", one.index]].max() > 0)[0];
     let tree = circuit::causal_tree(m, saes, feature, text, #{ contexts: 2, children: 2, min_effect: 0, tokens: 2_000 });
     let heads = features::heads(m, text, #{ rows: 2, sequences: 1, tokens: 8 });
-    let items = [tree, m.lens_page("The dog (", []), heads, features::card(m, saes[0].feature(tree.nodes[1].feature), text)];
+    let transcoders = (0..6).map(|n| {
+        sae::transcoder(m, `mlp_in.${n}`, `mlp_out.${n}`, text, #{ k: 4, d_sae: 64, steps: 20, batch: 256, seed: 1 })
+    });
+    let graph = circuit::attribution_graph(m, transcoders, "The dog (a", #{ targets: [")"] }).prune();
+    let ids = |text| m.tokens(text).ids;
+    let prompts = [ids.call("The dog (a small one"), ids.call("The dog , a small one")];
+    let pairs = data::pairs([prompts[0]], [prompts[1]], #{ answers: ids.call(")"), wrong: ids.call(",") });
+    let edges = circuit::edges(m, pairs).top(30);
+    let card = features::card(m, saes[0].feature(tree.nodes[1].feature), text);
+    let items = [tree, m.lens_page("The dog (", []), heads, card, graph, edges];
     report("live", items).save("small.html", #{ live: true, dtype: "q8" });
     report("live", items).save("live.html", #{ live: true })
 "#;
@@ -118,11 +126,7 @@ fn near(browser: &mut Browser, code: &str, wanted: f64) {
 
 #[test]
 fn a_report_that_is_saved_live_answers_from_its_file() {
-    let built = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|folder| folder.join("worker.js").is_file());
-    let (Some(_), Some(chromium)) = (built, chromium()) else {
-        writeln!(std::io::stderr().lock(), "skipped: set {VARIABLE} to a folder that `page/build` has made").unwrap();
-        return;
-    };
+    let (Some(_), Some(chromium)) = (page_engine(), chromium()) else { return };
     let folder = tempfile::tempdir().unwrap();
     let Saved { page, numbers } = saved(folder.path());
     let [target, child, without, share, share_without, loss, loss_without] = numbers[..] else { panic!("{numbers:?}") };
@@ -182,6 +186,13 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
     near(&mut browser, &fact("P(", "changed"), share_without);
     browser.photograph("live-ablated");
 
+    // By the mouse the node is put back, and nothing is changed any more.
+    browser.click("section.live [data-live='0 1']");
+    browser.until(&format!("{state}.startsWith('live, ') && {factor}.value === '1' && {} === ''", code(0, 1)));
+    assert_eq!(browser.text("document.activeElement.getAttribute('aria-pressed')"), "false");
+    near(&mut browser, &magnitude(code(0, 0)), target);
+    browser.has_both_dresses();
+
     // A key is answered at once.
     browser.js(&format!("{tree}.querySelector('textarea').focus()"));
     browser.insert(",");
@@ -226,7 +237,8 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
 
     // The others answer, too; a hostile text is a text.
     let hostile = "</script><img src=x onerror=\"document.title='broken'\"> (\u{202e}";
-    for (number, shown) in [(1, ".panel"), (2, "table.pattern td"), (3, ".tokens span")] {
+    let shown = [(1, ".panel"), (2, "table.pattern td"), (3, ".tokens span"), (4, ".tokens span"), (5, "dl")];
+    for (number, shown) in shown {
         let one = item(number);
         browser.js(&format!("{one}.querySelector('textarea').focus()"));
         browser.insert(hostile);
@@ -238,6 +250,14 @@ fn a_report_that_is_saved_live_answers_from_its_file() {
         if number > 1 {
             compared(&mut browser, &one);
         }
+    }
+    // A feature of the graph of transcoders, and a head or a layer, are ablated by the mouse.
+    for number in [4, 5] {
+        let one = item(number);
+        browser.click(&format!("section.live[data-item='{number}'] .nodes [data-live]"));
+        browser.until(&format!(
+            "{one}.querySelector('output').textContent.startsWith('live, ') && {one}.querySelector('.answer dd').dataset.changed !== ''"
+        ));
     }
     browser.photograph("live-others");
     assert_eq!(browser.text("document.title"), "live");

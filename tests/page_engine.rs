@@ -5,17 +5,16 @@
 //! `MICROTOME_PAGE_ENGINE` names the folder that it was built into; without it the tests say that they are skipped.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use microtome::report::page_engine::VARIABLE;
 use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
 
 use crate::families::files::{FAMILIES, fixture};
 use crate::page::chromium;
 use crate::support::browser::Browser;
-use crate::support::{on_large_stack, session};
+use crate::support::{on_large_stack, page_engine, session};
 
 const MODEL: &str = "let m = model::load(\"tiny\"); let text = \"The committee (which had met in March\";";
 
@@ -46,15 +45,6 @@ const FIT: &str =
     "let s = sae::fit(m, \"resid_post.3\", data::text(\"sample\", #{ tokens: 20_000 }), #{ k: 8, ratio: 2, seed: 1 });";
 const ENDLESS_FIT: &str =
     "sae::fit(m, \"resid_post.3\", data::text(\"sample\", #{ tokens: 2_000 }), #{ k: 8, ratio: 2, steps: 10_000_000 })";
-
-/// Returns the folder of the built engine. It is not asked for where `CI` is set: `.ci/page` builds it, and `.ci/run` does not.
-fn built() -> Option<PathBuf> {
-    let folder = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|folder| folder.join("worker.js").is_file());
-    if folder.is_none() {
-        writeln!(std::io::stderr().lock(), "skipped: set {VARIABLE} to a folder that `page/build` has made").unwrap();
-    }
-    folder
-}
 
 /// The files of the model, by their names in the page.
 fn model_files() -> Value {
@@ -111,7 +101,7 @@ fn native(folder: &Path) -> Vec<Vec<f64>> {
 
 #[test]
 fn the_engine_of_a_page_computes_what_the_program_does() {
-    let Some(page) = built() else { return };
+    let Some(page) = page_engine() else { return };
     let folder = tempfile::tempdir().unwrap();
     let expected = native(folder.path());
     let saved = folder.path().join("out/dictionary");
@@ -152,7 +142,7 @@ fn the_engine_of_a_page_computes_what_the_program_does() {
 
 #[test]
 fn every_family_has_the_logits_of_transformers_in_a_page() {
-    let Some(page) = built() else { return };
+    let Some(page) = page_engine() else { return };
     let mut files = model_files();
     for family in FAMILIES {
         for entry in std::fs::read_dir(fixture(family)).unwrap().flatten() {
@@ -182,7 +172,7 @@ fn experiment(name: &str) -> String {
 
 #[test]
 fn experiments_end_with_the_numbers_that_they_have_in_the_program() {
-    let Some(page) = built() else { return };
+    let Some(page) = page_engine() else { return };
     for (name, numbers) in EXPERIMENTS {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().to_path_buf();
@@ -207,7 +197,7 @@ fn experiments_end_with_the_numbers_that_they_have_in_the_program() {
 
 #[test]
 fn a_page_fits_a_dictionary_and_refuses_what_takes_hours() {
-    let Some(page) = built() else { return };
+    let Some(page) = page_engine() else { return };
     let begun = json!({ "ask": "begin", "files": model_files(), "width": 80 });
     let fit = run(&format!("{FIT} print(s.d_sae)"));
     let answers = answers(&page, &json!([begun, run(MODEL), fit, run(ENDLESS_FIT), run("print(s.d_sae)")]));
@@ -226,7 +216,7 @@ fn a_page_fits_a_dictionary_and_refuses_what_takes_hours() {
 
 #[test]
 fn the_page_opens_from_a_file_and_connects_nowhere() {
-    let (Some(page), Some(chromium)) = (built(), chromium()) else { return };
+    let (Some(page), Some(chromium)) = (page_engine(), chromium()) else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut browser = Browser::start(chromium, &folder.path().join("profile"));
     browser.open(&format!("file://{}", page.join("demo.html").display()));

@@ -2,7 +2,7 @@
 //! `MICROTOME_PYTHON` names a Python that has pandas, polars, pyarrow and safetensors, and `MICROTOME_LOADERS` one that has
 //! SAELens, dictionary_learning and sparsify; without them the tests say that they are skipped.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -10,7 +10,7 @@ use microtome::base::files::Files;
 use microtome::base::{Cell, Task};
 use microtome::data::table;
 
-use crate::support::microtome;
+use crate::support::{microtome, named};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_microtome");
 
@@ -97,11 +97,8 @@ fn a_reader_that_hangs_up_ends_the_stream_quietly() {
 
 /// The Python that a variable of the environment names; none where it is not set, which is said.
 pub fn python(variable: &str, has: &str) -> Option<String> {
-    let found = std::env::var(variable).ok();
-    if found.is_none() {
-        writeln!(std::io::stderr().lock(), "skipped: set {variable} to a Python that has {has}").unwrap();
-    }
-    found
+    let found = named(variable, &format!("a Python that has {has}"), |_| true)?;
+    found.into_os_string().into_string().ok()
 }
 
 /// Runs a script of `tests/python` in an empty folder; returns the last line of what it printed.

@@ -436,14 +436,13 @@ fn their_client_for_python_reads_the_answers() {
 
 #[test]
 fn the_published_description_is_kept() {
-    let named = |name: &str| std::path::absolute(std::env::var_os(name)?).ok().filter(|path| path.is_file());
-    let [description, program] = ["MICROTOME_OPENAPI", "MICROTOME_SCHEMATHESIS"].map(named);
-    let Some((description, program)) = description.zip(program) else {
-        let mut shown = std::io::stderr().lock();
-        let wanted = "MICROTOME_OPENAPI to Neuronpedia's apps/inference/openapi.json";
-        writeln!(shown, "skipped: set {wanted}, and MICROTOME_SCHEMATHESIS to schemathesis 4.32.5").unwrap();
-        return;
+    let file = |variable: &str, what: &str| {
+        let named = support::named(variable, what, |path| path.is_file())?;
+        std::path::absolute(named).ok()
     };
+    let description = file("MICROTOME_OPENAPI", "Neuronpedia's apps/inference/openapi.json");
+    let program = file("MICROTOME_SCHEMATHESIS", "the program schemathesis (4.32.5)");
+    let Some((description, program)) = description.zip(program) else { return };
     let server = Server::start(None);
     // It keeps what it found in the folder where it runs.
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
 //! The site of this repository: every link of it leads somewhere, and in headless Chromium the search finds a function, opens
-//! it, and nothing scrolls sideways on a phone.
+//! it, nothing scrolls sideways on a phone, and the picture of the first page opens the live circuit, which answers.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use microtome::base::Result;
 use microtome::base::files::Files;
@@ -11,7 +12,12 @@ use microtome::script::docs::site::{self, SiteFiles};
 use microtome::script::engine::env::Env;
 
 use crate::page::{browse, chromium, photograph, title};
+use crate::support::browser::Browser;
+use crate::support::host::host;
 use crate::support::{microtome, printed};
+
+/// The live report to which README's picture leads: beside the pages of this repository, and not in the program.
+const LIVE: &str = "docs/live/parenthesis.html";
 
 /// A page around the site: types into the search, notes what is found, and opens it; then measures pages on a phone.
 const TYPED: &str = r##"<!doctype html><title>waiting</title><iframe src="docs/guide.html" width="1200" height="800"></iframe>
@@ -102,7 +108,8 @@ fn every_link_of_the_site_leads_somewhere_and_nothing_comes_from_outside() {
     assert!(dead.is_empty(), "{} dead links\n{}", dead.len(), dead.join("\n"));
 }
 
-/// The pages inside the program are those of the repository, none left out and none an old one.
+/// The pages inside the program are those of the repository, none left out and none an old one. Links to the live report lead
+/// to where the repository is.
 #[test]
 fn where_there_are_no_pages_the_site_is_that_of_the_repository() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,13 +120,71 @@ fn where_there_are_no_pages_the_site_is_that_of_the_repository() {
     let read = |place: &Path| std::fs::read(place).unwrap_or_default();
     let list = |site: &Path| String::from_utf8(read(&site.join("pages.txt"))).unwrap();
     let site = elsewhere.join("site");
-    let missing: Vec<String> = list(&of_repository)
-        .lines()
-        .filter(|name| read(&of_repository.join(name)) != read(&site.join(name)))
-        .map(String::from)
-        .collect();
+    let address = format!("{}/blob/main/{LIVE}", env!("CARGO_PKG_REPOSITORY"));
+    let first = String::from_utf8(read(&site.join("index.html"))).unwrap();
+    assert!(first.contains(&format!("<a href=\"{address}\"><img ")), "{first}");
+    // What a page would be if its folder had the report.
+    let with_report = |name: &str| {
+        let content = read(&site.join(name));
+        if !name.ends_with(".html") {
+            return content;
+        }
+        let link = if name.starts_with("docs/") { LIVE.trim_start_matches("docs/") } else { LIVE };
+        String::from_utf8(content).unwrap().replace(&address, link).into_bytes()
+    };
+    let all = list(&of_repository);
+    let (report, pages): (Vec<&str>, Vec<&str>) = all.lines().partition(|name| *name == LIVE);
+    let missing: Vec<&&str> =
+        pages.iter().filter(|name| read(&of_repository.join(name)) != with_report(name)).collect();
     assert!(missing.is_empty(), "missing in src/pages.rs, or what links to them is: {missing:?}");
-    assert_eq!(list(&of_repository), list(&site));
+    let inside = list(&site);
+    assert_eq!((report, pages), (vec![LIVE], inside.lines().collect::<Vec<&str>>()));
+}
+
+/// The report is the file of the repository, of the size that the pages state; it opens where the picture leads, and answers to
+/// the mouse and to a text.
+#[test]
+fn the_picture_of_the_first_page_opens_the_live_circuit() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let report = std::fs::read(root.join(LIVE)).unwrap();
+    let size = format!("{:.1} MB", report.len() as f64 / 1e6);
+    for page in ["README.md", "docs/README.md", "docs/live.md"] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        assert!(text.contains(&size), "{page} does not say that {LIVE} has {size}");
+    }
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    assert!(std::fs::read(site.join(LIVE)).unwrap() == report, "{LIVE} is not beside the pages");
+    let mut browser = Browser::start(chromium, &folder.path().join("profile"));
+    browser.open(&format!("file://{}", site.join("index.html").display()));
+    browser.size(1280, 900);
+    browser.until("document.readyState === 'complete'");
+    browser.click("main a img");
+    // Nothing is asked while one page takes the place of the other.
+    std::thread::sleep(Duration::from_secs(2));
+    let tree = "document.querySelector('section.live')";
+    let state = format!("{tree}.querySelector('output').textContent");
+    browser.until(&format!("{state} === 'as printed'"));
+    assert!(browser.text("location.pathname").ends_with(LIVE));
+    browser.click("section.live .nodes [data-live]");
+    browser.until(&format!("{state}.startsWith('live, ') && {tree}.querySelector('[data-live][aria-pressed=true]')"));
+    browser.click("section.live textarea");
+    browser.insert(" and (so");
+    browser.until(&format!("{state}.startsWith('live, ') && {tree}.querySelector('.compared').textContent !== ''"));
+    println!("{}", browser.text(&format!("{tree}.querySelector('.compared').textContent")));
+    let apart: f64 = browser.text(&format!("{tree}.querySelector('.compared').dataset.value")).parse().unwrap();
+    assert!(apart < 1e-5, "{apart:e} from the program");
+    browser.has_both_dresses();
+    browser.size(360, 740);
+    assert!(browser.is("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than a phone");
+    assert!(browser.problems.is_empty(), "{:#?}", browser.problems);
+    let is_beside = |address: &String| ["file:", "blob:", "data:"].iter().any(|start| address.starts_with(start));
+    assert!(browser.requests.iter().all(is_beside), "{:#?}", browser.requests);
+    // So it does on a host.
+    browser.open(&format!("{}/{LIVE}", host(&site)));
+    browser.until(&format!("{state} === 'as printed'"));
+    assert!(browser.problems.is_empty(), "{:#?}", browser.problems);
 }
 
 #[test]
@@ -230,6 +295,25 @@ fn links_that_lead_nowhere_are_errors() {
             assert_eq!(error.message, format!("a link leads nowhere: README.md: {link}"));
         }
     }
+}
+
+#[test]
+fn saved_reports_go_along_and_other_pages_of_html_do_not() {
+    let readme = "# A\n\n[![a](p.svg)](r/x.html)\n";
+    let report = microtome::report::html::page::page("x", "a report");
+    let site = made(&[("README.md", readme), ("p.svg", "<svg/>"), ("r/x.html", &report)]).unwrap();
+    assert!(text(&site, "index.html").contains("<a href=\"r/x.html\"><img src=\"p.svg\" alt=\"a\"></a>"));
+    assert_eq!(text(&site, "r/x.html"), report);
+    let other = made(&[("README.md", readme), ("p.svg", "<svg/>"), ("r/x.html", "<script>alert(1)</script>")]);
+    assert_eq!(
+        other.err().unwrap().message,
+        "r/x.html: expected a saved report, whose policy allows no connection, found another page"
+    );
+    let both = made(&[("README.md", "# A\n\n[a](b.html) [b](b.md)\n"), ("b.html", &report), ("b.md", "# B\n")]);
+    assert_eq!(
+        both.err().unwrap().message,
+        "expected a name of its own, found b.html, which the page of b.md has, too"
+    );
 }
 
 #[test]

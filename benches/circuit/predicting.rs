@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use microtome::base::Task;
 use microtome::features::ablated::{Ablation, RequestEnd, ends};
-use microtome::features::chance::together_of;
+use microtome::intervene::chance::together_of;
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::hooks::NoHooks;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PART: &str = "MICROTOME_BENCH_PART";
 const FOLDER: &str = "MICROTOME_BENCH_FOLDER";
@@ -25,6 +25,30 @@ pub fn alone_with(part: &str, folder: &Path, variables: &[(&str, String)]) -> St
     let output = program.env(PART, part).env(FOLDER, folder).envs(variables).output().unwrap();
     assert!(output.status.success(), "{part}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().into()
+}
+
+/// What a part prints that has these variables, or why it printed nothing: it failed, or was not over in time.
+pub fn tried(part: &str, folder: &Path, variables: &[(&str, String)], allowed: Duration) -> Result<String, String> {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let variables = variables.iter().map(|(name, value)| (name, value));
+    program.env(PART, part).env(FOLDER, folder).envs(variables).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > allowed {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Err(format!("not over in {} s", allowed.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout).unwrap().trim().into());
+    }
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    let line = wrong.lines().find(|line| !line.is_empty()).unwrap_or_default();
+    Err(format!("{}, {line}", output.status))
 }
 
 /// A time in seconds and a number of bytes, which a part prints.

@@ -47,18 +47,29 @@ impl BenchPage {
 
     /// Prints the table and writes it to the page.
     pub fn publish(&self, rows: &Rows) {
-        let Self { title, bench, sentences, .. } = self;
         let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
-        let page = format!(
-            "# {title}\n\nWritten by `cargo bench --bench {bench}` on {} ({} threads), {}{}. {sentences}\n\n\
-             | what | measured |\n|---|---|\n{table}",
+        let page = format!("{}\n\n| what | measured |\n|---|---|\n{table}", self.opening());
+        print!("{page}");
+        self.write(&page);
+    }
+
+    /// The title and what precedes the table.
+    pub fn opening(&self) -> String {
+        let Self { title, bench, sentences, .. } = self;
+        format!(
+            "# {title}\n\nWritten by `cargo bench --bench {bench}` on {} ({} threads), {}{}. {sentences}",
             memory::processor(),
             std::thread::available_parallelism().map_or(1, |n| n.get()),
             said(Command::new("date").arg("+%F")).unwrap_or_default(),
             peers::beside(bench).map_or(String::new(), |peers| format!(", beside {peers}")),
-        );
-        print!("{page}");
-        std::fs::write(self.path(), page).unwrap();
+        )
+    }
+
+    /// Writes the page, beside it first, so that an interruption leaves a whole one.
+    pub fn write(&self, page: &str) {
+        let beside = self.path().with_extension("new");
+        std::fs::write(&beside, page).unwrap();
+        std::fs::rename(beside, self.path()).unwrap();
     }
 
     /// What the page says now; nothing where it is not there.

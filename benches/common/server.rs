@@ -22,7 +22,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// On a model, with a dictionary and a text.
+    /// Starts it on a model, with a dictionary and a text.
     pub fn start(model: &str, dictionary: &str, text: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
             .args(["--quiet", "explore", "--model", model, "--dictionary", dictionary])
@@ -36,6 +36,7 @@ impl Server {
         Self { child, host: host.into(), path: format!("/{path}") }
     }
 
+    /// Asks a question, and returns what its answer is read from.
     pub fn begin(&self, ask: &str, question: Value) -> BufReader<TcpStream> {
         let mut connection = TcpStream::connect(&self.host).unwrap();
         connection.set_nodelay(true).unwrap();
@@ -51,7 +52,7 @@ impl Server {
         BufReader::new(connection)
     }
 
-    /// The median and the 95th percentile of requests, each of another text of at least so many tokens.
+    /// Returns the median and the 95th percentile of requests, each of another text of at least so many tokens.
     pub fn asked(&self, first: usize, least: usize) -> (Duration, Duration) {
         for turn in 0..WARMING {
             self.read(first + turn);

@@ -6,11 +6,10 @@ github.com/nathanhu0/transcoder-adapters at a944cd1, which needs wandb and is wr
 
 import copy
 import os
-import statistics
 import sys
-import time
 
 import torch
+from timing import seconds
 from transformers import Qwen2Config, Qwen2ForCausalLM, masking_utils
 
 causal_mask = masking_utils.create_causal_mask
@@ -70,9 +69,4 @@ def step():
     optimizer.zero_grad()
 
 
-times = []
-for _ in range(runs + 2):
-    begin = time.perf_counter()
-    step()
-    times.append(time.perf_counter() - begin)
-print("adapters", statistics.median(times[2:]))
+print("adapters", seconds(runs, step, 2))

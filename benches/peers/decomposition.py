@@ -12,10 +12,8 @@ if sys.version_info < (3, 13):
     python = os.environ["MICROTOME_SPD_PYTHON"]
     os.execv(python, [python, *sys.argv])
 
-import statistics
-import time
-
 import torch
+from timing import seconds
 
 sys.path.insert(0, os.environ["MICROTOME_SPD"])
 
@@ -59,9 +57,4 @@ def step():
     adam.step()
 
 
-times = []
-for _ in range(runs + 2):
-    begin = time.perf_counter()
-    step()
-    times.append(time.perf_counter() - begin)
-print("decomposition", statistics.median(times[2:]))
+print("decomposition", seconds(runs, step, 2))

@@ -6,11 +6,10 @@ gradients: passes.
 """
 
 import pathlib
-import statistics
 import sys
-import time
 
 import torch
+from timing import seconds
 from transformers import GPTNeoXForCausalLM
 
 threads, runs, steps, rows, features, dims, das_steps, pairs, batch, length, passes = map(int, sys.argv[1:])
@@ -38,16 +37,19 @@ def drawn():
     return torch.rand(rows, features) * (torch.rand(rows, features) >= 0.9)
 
 
+def each(calls, work):
+    """The seconds of one of some calls in a row."""
+
+    def in_a_row():
+        for _ in range(calls):
+            work()
+
+    return seconds(runs, in_a_row) / calls
+
+
 fixed = torch.rand(rows, features)
 for name, draw in [("fixed", lambda: fixed), ("drawn", drawn)]:
-    step = stepper(draw)
-    times = []
-    for _ in range(runs + 1):
-        begin = time.perf_counter()
-        for _ in range(steps):
-            step()
-        times.append((time.perf_counter() - begin) / steps)
-    print(name, statistics.median(times[1:]))
+    print(name, each(steps, stepper(draw)))
 
 
 def tiny():
@@ -97,13 +99,7 @@ def das():
         optimizer.step()
         return loss.item()
 
-    times = []
-    for _ in range(runs + 1):
-        begin = time.perf_counter()
-        for _ in range(das_steps):
-            step()
-        times.append((time.perf_counter() - begin) / das_steps)
-    return statistics.median(times[1:])
+    return each(das_steps, step)
 
 
 class Norm(torch.nn.Module):
@@ -148,13 +144,7 @@ def gradients(model):
         found = model(inputs_embeds=x, use_cache=False, output_hidden_states=True, logits_to_keep=1)
         return torch.autograd.grad(found.logits[:, -1, 0].sum(), found.hidden_states[:-1])
 
-    times = []
-    for _ in range(runs + 1):
-        begin = time.perf_counter()
-        for _ in range(passes):
-            once()
-        times.append((time.perf_counter() - begin) / passes)
-    return statistics.median(times[1:])
+    return each(passes, once)
 
 
 print("das", das())

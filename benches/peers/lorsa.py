@@ -6,12 +6,11 @@ github.com/OpenMOSS/Language-Model-SAEs at 95281ac7, whose packages' own starts,
 
 import os
 import pathlib
-import statistics
 import sys
-import time
 
 import torch
 from authors import package
+from timing import seconds
 
 threads, runs, texts, length, heads, active = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
@@ -57,15 +56,6 @@ def codes(x):
     lorsa.encode(lorsa.normalize_activations(x)[READS])
 
 
-def seconds(work):
-    times = []
-    for _ in range(runs + 2):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[2:])
-
-
-print("lorsa", seconds(step))
+print("lorsa", seconds(runs, step, 2))
 read = activations()
-print("lorsa_codes", seconds(lambda: codes(read)))
+print("lorsa_codes", seconds(runs, lambda: codes(read), 2))

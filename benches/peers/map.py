@@ -3,21 +3,21 @@
 Arguments: threads, directions, their width, epochs.
 """
 
-import statistics
 import sys
-import time
 
 import numba
 import numpy
+from timing import seconds
 from umap import UMAP
 
 threads, count, width, epochs = map(int, sys.argv[1:])
 numba.set_num_threads(threads)
 directions = numpy.random.default_rng(0).standard_normal((count, width), dtype=numpy.float32)
-times = []
-# The first run compiles.
-for _ in range(4):
-    begin = time.perf_counter()
+
+
+def fitted():
     UMAP(n_neighbors=15, metric="cosine", n_epochs=epochs, init="pca", n_jobs=threads).fit_transform(directions)
-    times.append(time.perf_counter() - begin)
-print("map", statistics.median(times[1:]))
+
+
+# The run before the others compiles.
+print("map", seconds(3, fitted))

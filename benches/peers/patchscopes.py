@@ -6,11 +6,10 @@ db2da0f9. A layer of GPT-NeoX gives a tensor in transformers 5, and the code is 
 
 import os
 import pathlib
-import statistics
 import sys
-import time
 
 import torch
+from timing import seconds
 from transformers import AutoTokenizer, GPTNeoXForCausalLM
 
 sys.path.insert(0, f"{os.environ['MICROTOME_PATCHSCOPES']}/patchscopes/code")
@@ -42,9 +41,4 @@ def scope():
         )
 
 
-times = []
-for _ in range(runs + 1):
-    begin = time.perf_counter()
-    scope()
-    times.append(time.perf_counter() - begin)
-print("patchscopes", statistics.median(times[1:]))
+print("patchscopes", seconds(runs, scope))

@@ -6,12 +6,11 @@ seconds of one forward without the feature, and writes the fall of the tokens' p
 """
 
 import os
-import statistics
 import sys
-import time
 
 import torch
 from safetensors.torch import load_file, save_file
+from timing import seconds
 from transformers import AutoModelForCausalLM
 
 threads, folder, layer = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -43,10 +42,5 @@ def chance(change):
 
 with torch.inference_mode():
     fall = (chance(False) - chance(True)).mean()
-    times = []
-    for _ in range(RUNS):
-        begin = time.perf_counter()
-        chance(True)
-        times.append(time.perf_counter() - begin)
-    print("forward", statistics.median(times))
+    print("forward", seconds(RUNS, lambda: chance(True), 0))
 save_file({"effects": fall.reshape(1).contiguous()}, os.path.join(folder, "effects.safetensors"))

@@ -5,12 +5,12 @@ dictionary_learning, sae-lens and eai-sparsify; one that is not there is left ou
 file of numpy that MICROTOME_BENCH_ROWS names, of which there have to be four batches.
 """
 
+import itertools
 import os
-import statistics
 import sys
-import time
 
 import torch
+from timing import seconds
 
 threads, runs, d, k, rows, *widths = map(int, sys.argv[1:])
 os.environ["WANDB_MODE"] = "disabled"
@@ -130,9 +130,5 @@ for features in widths:
         except ImportError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
-        times = []
-        for index in range(runs + 1):
-            begin = time.perf_counter()
-            step(index)
-            times.append(time.perf_counter() - begin)
-        print(f"{name}_{features}", statistics.median(times[1:]), flush=True)
+        numbers = itertools.count()
+        print(f"{name}_{features}", seconds(runs, lambda: step(next(numbers))), flush=True)

@@ -11,13 +11,12 @@ import io
 import json
 import os
 import pathlib
-import statistics
 import sys
-import time
 import types
 
 import torch
 from authors import package
+from timing import seconds
 from transformers import AutoTokenizer, Qwen2ForCausalLM
 
 pyplot = types.ModuleType("matplotlib.pyplot")
@@ -62,11 +61,11 @@ attn_supp_funcs.calculate_kl_divergence_sparse = lambda *given, epsilon, **named
 for module in [attn_funcs, attn_supp_funcs]:
     module.get_raw_tokens = lambda text, _: tokenizer.encode(text)
 
-times = []
-for _ in range(runs + 1):
-    begin = time.perf_counter()
+
+def suppressed():
     with contextlib.redirect_stdout(io.StringIO()):
         found = attn_supp_funcs.get_suppression_KL_matrix(0)
-    times.append(time.perf_counter() - begin)
-assert found is not None and found.shape == (len(sentences), len(sentences))
-print("sentences", statistics.median(times[1:]))
+    assert found is not None and found.shape == (len(sentences), len(sentences))
+
+
+print("sentences", seconds(runs, suppressed))

@@ -6,12 +6,11 @@ github.com/openai/circuit_sparsity at dbf1fe0. What it needs to download models 
 """
 
 import os
-import statistics
 import sys
-import time
 import types
 
 import torch
+from timing import seconds
 
 for name in ["blobfile", "tiktoken", "tiktoken.load"]:
     sys.modules[name] = types.ModuleType(name)
@@ -48,9 +47,4 @@ def step():
     )
 
 
-times = []
-for _ in range(runs + 2):
-    begin = time.perf_counter()
-    step()
-    times.append(time.perf_counter() - begin)
-print("sparse", statistics.median(times[2:]))
+print("sparse", seconds(runs, step, 2))

@@ -4,9 +4,10 @@ import statistics
 import time
 
 
-def seconds(runs, work):
-    """The median of this many runs, after one that does not count."""
-    work()
+def seconds(runs, work, first=1):
+    """The median of this many runs, after the first ones, which do not count."""
+    for _ in range(first):
+        work()
     times = []
     for _ in range(runs):
         begin = time.perf_counter()

@@ -3,11 +3,10 @@
 Arguments: threads, runs, then texts and tokens of each for every shape.
 """
 
-import statistics
 import sys
-import time
 
 import torch
+from timing import seconds
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 threads, runs, *sizes = map(int, sys.argv[1:])
@@ -39,9 +38,4 @@ def trainer(texts, length):
 
 for texts, length in zip(sizes[::2], sizes[1::2]):
     step = trainer(texts, length)
-    times = []
-    for _ in range(runs + 2):
-        begin = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begin)
-    print(f"step_{texts}x{length}", statistics.median(times[2:]))
+    print(f"step_{texts}x{length}", seconds(runs, step, 2))

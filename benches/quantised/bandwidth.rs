@@ -9,10 +9,14 @@ use microtome::model::decoder::Decoder;
 const BYTES: usize = 1 << 29;
 const RUNS: usize = 5;
 
-/// The memory's bandwidth in bytes a second: the best of some times that all threads read a part each.
+/// The memory's bandwidth in bytes a second, read by all threads.
 pub fn bandwidth() -> f64 {
+    of_threads(std::thread::available_parallelism().map_or(1, |n| n.get()))
+}
+
+/// The best of some times that so many threads read a part each, in bytes a second.
+pub fn of_threads(threads: usize) -> f64 {
     let numbers = vec![1_u64; BYTES / size_of::<u64>()];
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let read = || {
         let begin = Instant::now();
         std::thread::scope(|scope| {

@@ -1,10 +1,10 @@
-//! The effect of screening: fits on activations of a trained model, with and without it, over three seeds.
+//! The effects of screening and of products of bf16: fits on activations of a trained model, with and without them, over three seeds.
 
 use std::sync::Arc;
 
 use kernels::InstructionSet;
 use microtome::base::Task;
-use microtome::sae::fit::{Dead, FitResult, FitRun, OfTensor, Recipe, kinds};
+use microtome::sae::fit::{Dead, EncoderProducts, FitResult, FitRun, OfTensor, Recipe, kinds};
 use microtome::sae::{About, SparseCodes};
 use microtome::tensor::Tensor;
 
@@ -33,8 +33,9 @@ fn activations() -> Tensor {
     found.narrow(1, 1, positions - 1).unwrap().reshape(((), width)).unwrap()
 }
 
-fn fitted(x: &Tensor, seed: u64, steps: u64) -> FitResult {
+fn fitted(x: &Tensor, seed: u64, steps: u64, compute: EncoderProducts) -> FitResult {
     let recipe = Recipe {
+        compute,
         kind: Arc::new(kinds::TopK { k: CODES, ..kinds::TopK::default() }),
         d_sae: FEATURES,
         steps,
@@ -77,11 +78,13 @@ fn ended(fitted: &FitResult) -> String {
 pub fn rows(rows: &mut Rows) {
     let x = activations();
     for seed in 0..SEEDS {
-        let start = fitted(&x, seed, 1);
-        let with = fitted(&x, seed, STEPS);
-        let without = InstructionSet::Avx2.limit(|| fitted(&x, seed, STEPS));
+        let start = fitted(&x, seed, 1, EncoderProducts::F32);
+        let with = fitted(&x, seed, STEPS, EncoderProducts::F32);
+        let without = InstructionSet::Avx2.limit(|| fitted(&x, seed, STEPS, EncoderProducts::F32));
+        let rounded = fitted(&x, seed, STEPS, EncoderProducts::Bf16);
         rows.push((format!("seed {seed}, screened"), ended(&with)));
         rows.push((format!("seed {seed}, not screened"), ended(&without)));
+        rows.push((format!("seed {seed}, by products of bf16"), ended(&rounded)));
         rows.push(("selections that screening changes after one step".into(), otherwise(start, &x)));
         rows.push(("the same after the last".into(), otherwise(with, &x)));
     }

@@ -2,7 +2,9 @@
 
 use microtome::base::random::stream;
 use microtome::sae::fit::cross_layer::{advance_fused, advance_plain, draw};
-use microtome::sae::fit::{CrossLayerShape, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe};
+use microtome::sae::fit::{
+    CrossLayerShape, DictionaryShape, EncoderProducts, ErrorNormalisation, FitBatch, FitState, Params, Recipe,
+};
 use microtome::tensor::{DType, Device, Number, Tensor, create};
 
 use super::recipe::{recipe, tail};
@@ -36,6 +38,19 @@ impl Fit {
     /// Like the beginning of an L1 fit, before the penalty has made codes sparse: this share of them is above 0.
     pub fn of_share(features: usize, share: f64) -> Self {
         Self::with("relu", features, share, 0)
+    }
+
+    /// With features that are all dead, so that the AuxK loss is one of all of them.
+    pub fn of_dead(kind: &str, features: usize) -> Self {
+        let mut fit = Self::new(kind, features);
+        fit.recipe.dead_after = 0;
+        fit
+    }
+
+    /// The same, with these products of the encoder.
+    pub fn by(mut self, compute: EncoderProducts) -> Self {
+        self.recipe.compute = compute;
+        self
     }
 
     /// `share`: how many codes there are, where the kind does not say.

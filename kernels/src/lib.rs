@@ -37,18 +37,19 @@ pub use attention::rotary::rotate;
 pub use attention::{attention, mix, pattern, pattern_with_sinks, scores};
 pub use base::error::{Error, Kind, Result};
 pub use base::instructions::{InstructionSet, arch};
-pub use base::{clock, error, memory, parallel};
+pub use base::{clock, error, memory, parallel, simulated_threads};
 pub use linear::activation::{activate, activate_gated};
 pub use linear::columns::column_networks;
 pub use linear::packed::{PackedMatrix, Packing, Rounding, linear_packed};
-pub use linear::{add, linear, linear_activated};
+pub use linear::rounded::Bf16Rows;
+pub use linear::{add, linear, linear_activated, linear_rounded};
 pub use losses::by_words::{
-    ComparedRow, GoesOn, LikeliestWords, UnembeddedRows, Unembedding, UnembeddingMatrix, WORDS, compared_of,
-    divergences_of, likeliest_of, token_losses_of, totals_of,
+    ComparedRow, GoesOn, LikeliestWords, LogitsBeside, RowsBeside, UnembeddedRows, Unembedding, UnembeddingMatrix,
+    WORDS, compared_of, divergences_of, each_block_beside, likeliest_of, token_losses_of, totals_of,
 };
 pub use losses::cross_entropy::cross_entropy;
-pub use losses::divergence::divergences;
-pub use losses::some_words::{RowWord, larger_than, logits_of_words};
+pub use losses::divergence::{RowDivergence, divergences};
+pub use losses::some_words::{RankedWord, RowWord, logits_of_words, ranks_of};
 pub use losses::token_losses;
 pub use norm::{norm, norm_gradient, norm_scale, norm_with_scale};
 pub use numbers::{FlatNumbers, flat};

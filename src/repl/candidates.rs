@@ -1,8 +1,10 @@
 //! Candidates of completion, and the names from outside of the line: those of the reference, for `?`, and those of
 //! files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::base::Result;
 use crate::report::visible_text::harmless;
 use crate::script::Session;
 use crate::script::docs::Role;
@@ -50,8 +52,8 @@ pub fn of_reference(written: &str, session: &Session) -> Vec<Candidate> {
 }
 
 /// Lists files and folders for the path that is being written, below the working folder and below the output folder,
-/// and returns where its last part begins.
-pub fn of_files(written: &str, session: &Session) -> (usize, Vec<Candidate>) {
+/// and returns where its last part begins. Folders may hold millions; an error of `check` between two names ends it.
+pub fn of_files(written: &str, session: &Session, check: &dyn Fn() -> Result<()>) -> Result<(usize, Vec<Candidate>)> {
     let start = written.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, stem) = written.split_at(start);
     let files = &session.env().files;
@@ -59,13 +61,18 @@ pub fn of_files(written: &str, session: &Session) -> (usize, Vec<Candidate>) {
     if Path::new(folder).is_relative() {
         places.push(files.access().out().join(folder));
     }
-    let mut names: Vec<String> = places
-        .iter()
-        .flat_map(|place| files.names(place))
-        .filter(|name| name.starts_with(stem) && name.starts_with('.') == stem.starts_with('.'))
-        .filter(|name| is_speakable(name))
-        .collect();
-    names.sort();
-    names.dedup();
-    (start, names.into_iter().map(|name| Candidate::new(&name, &name)).collect())
+    let mut names = BTreeSet::new();
+    for place in &places {
+        for name in files.names_while(place, check)? {
+            check()?;
+            if name.starts_with(stem) && name.starts_with('.') == stem.starts_with('.') && is_speakable(&name) {
+                names.insert(name);
+            }
+        }
+    }
+    let candidate = |name: String| -> Result<Candidate> {
+        check()?;
+        Ok(Candidate::plain(name))
+    };
+    Ok((start, names.into_iter().map(candidate).collect::<Result<Vec<Candidate>>>()?))
 }

@@ -8,6 +8,7 @@ use super::commands::{self, CommandArgument};
 use super::cursor::{Callee, CompletionSpot, CursorText};
 use super::known_variables::ValueShape;
 use super::{signature, value_shape};
+use crate::base::Result;
 use crate::script::Session;
 use crate::script::docs::site::unescaped;
 use crate::script::docs::stdlib::STDLIB;
@@ -17,46 +18,58 @@ use crate::script::engine::tokens::{KEYWORDS, TokenKind};
 use crate::script::engine::value::type_name;
 use crate::script::session::resolver::Resolver;
 
-/// Returns the candidates for the text at `cursor`, and where it begins: both byte offsets into `line`.
-pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Candidate>) {
+/// Returns the candidates for the text at `cursor`, and where it begins: both byte offsets into `line`. An error of
+/// `check`, which is asked while folders are listed, ends it.
+pub fn complete(
+    line: &str,
+    cursor: usize,
+    session: &Session,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<(usize, Vec<Candidate>)> {
     let before = line.get(..cursor).unwrap_or(line);
     let rest = line.get(cursor..).unwrap_or_default();
     let indent = before.len() - before.trim_start().len();
     let (start, mut candidates) = match before.trim_start().chars().next() {
-        Some(':') => command(before, indent + 1, rest, session),
+        Some(':') => command(before, indent + 1, rest, session, check)?,
         Some('?') => {
             let start = indent + before[indent..].bytes().take_while(|b| *b == b'?').count();
             (start, candidates::of_reference(&before[start..], session))
         }
-        _ => code(before, rest, session),
+        _ => code(before, rest, session, check)?,
     };
     let written = &before[start..];
     candidates.retain(|candidate| candidate.replacement.starts_with(written));
     candidates.dedup();
-    (start, candidates)
+    Ok((start, candidates))
 }
 
 /// Completes a meta command whose name begins at `start`, or its argument.
-fn command(before: &str, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+fn command(
+    before: &str,
+    start: usize,
+    rest: &str,
+    session: &Session,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<(usize, Vec<Candidate>)> {
     let Some((name, _)) = before[start..].split_once(' ') else {
-        return (start, commands::TABLE.iter().map(command_candidate).collect());
+        return Ok((start, commands::TABLE.iter().map(command_candidate).collect()));
     };
     let from = start + name.len() + 1;
-    match commands::find(name).map(|command| command.takes) {
+    Ok(match commands::find(name).map(|command| command.takes) {
         Some(CommandArgument::Code) => {
-            let (start, candidates) = code(&before[from..], rest, session);
+            let (start, candidates) = code(&before[from..], rest, session, check)?;
             (from + start, candidates)
         }
         Some(CommandArgument::Name) => (from, candidates::of_reference(&before[from..], session)),
         Some(CommandArgument::File) => {
-            let (start, candidates) = candidates::of_files(&before[from..], session);
+            let (start, candidates) = candidates::of_files(&before[from..], session, check)?;
             (from + start, candidates)
         }
         Some(CommandArgument::Command) => {
             (from, commands::TABLE.iter().map(|command| Candidate::plain(command.name)).collect())
         }
         Some(CommandArgument::Nothing) | None => (before.len(), Vec::new()),
-    }
+    })
 }
 
 fn command_candidate(command: &commands::PromptCommand) -> Candidate {
@@ -65,22 +78,34 @@ fn command_candidate(command: &commands::PromptCommand) -> Candidate {
     Candidate::new(format!("{}{space}", command.name), format!("{:<22} {}", shown.trim_end(), command.summary))
 }
 
-fn code(before: &str, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+fn code(
+    before: &str,
+    rest: &str,
+    session: &Session,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<(usize, Vec<Candidate>)> {
     let text = CursorText::new(before);
-    match text.spot() {
+    Ok(match text.spot() {
         CompletionSpot::Nowhere => (before.len(), Vec::new()),
-        CompletionSpot::Text { token, start } => in_text(&text, token, start, rest, session),
+        CompletionSpot::Text { token, start } => in_text(&text, token, start, rest, session, check)?,
         CompletionSpot::Module { path, start } => (start, module_members(path, rest, session)),
         CompletionSpot::Member { dot, start } => {
             (start, members(value_shape::before(&text, dot, session), rest, session))
         }
         CompletionSpot::Key { map, start } => (start, keys(&text, map, session)),
         CompletionSpot::Name { start } => (start, known_names(&text, rest, session)),
-    }
+    })
 }
 
 /// Completes a string: the keys of a map that it indexes, the words of an argument or an option, libraries, or files.
-fn in_text(text: &CursorText, token: usize, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+fn in_text(
+    text: &CursorText,
+    token: usize,
+    start: usize,
+    rest: &str,
+    session: &Session,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<(usize, Vec<Candidate>)> {
     let before = token.checked_sub(1);
     if let Some(open) = before.filter(|open| text.is_symbol(*open, &["[", "?["]))
         && let Some(shape) = value_shape::before(text, open, session).filter(|shape| shape.kind == "map")
@@ -88,7 +113,7 @@ fn in_text(text: &CursorText, token: usize, start: usize, rest: &str, session: &
         let quote = text.word(token).chars().next().unwrap_or('"');
         let closing = if rest.starts_with(quote) { String::new() } else { format!("{quote}]") };
         let plain = shape.keys.iter().filter(|key| is_speakable(key));
-        return (start, plain.map(|key| Candidate::new(format!("{key}{closing}"), key)).collect());
+        return Ok((start, plain.map(|key| Candidate::new(format!("{key}{closing}"), key)).collect()));
     }
     let written = &text.text[start..];
     let quote = text.word(token).chars().next().unwrap_or('"');
@@ -99,16 +124,16 @@ fn in_text(text: &CursorText, token: usize, start: usize, rest: &str, session: &
     let mut fitting: Vec<Candidate> = fitting.map(|word| Candidate::new(whole(word), word)).collect();
     let is_word_alone = !fitting.is_empty() && choices.paths == Paths::Otherwise;
     if is_word_alone || choices.paths == Paths::Never {
-        return (start, fitting);
+        return Ok((start, fitting));
     }
-    let (from, mut candidates) = candidates::of_files(written, session);
+    let (from, mut candidates) = candidates::of_files(written, session, check)?;
     if !fitting.is_empty() {
         // Names begin where the string does, and the last part of a path behind its folder.
         let folder = &written[..from];
         let paths =
             candidates.into_iter().map(|path| Candidate::new(format!("{folder}{}", path.replacement), path.shown));
         fitting.extend(paths);
-        return (start, fitting);
+        return Ok((start, fitting));
     }
     if before.is_some_and(|import| text.word(import) == "import") {
         match written.split_once('/') {
@@ -121,7 +146,7 @@ fn in_text(text: &CursorText, token: usize, start: usize, rest: &str, session: &
             Some(_) => {}
         }
     }
-    (start + from, candidates)
+    Ok((start + from, candidates))
 }
 
 fn module_members(path: &str, rest: &str, session: &Session) -> Vec<Candidate> {

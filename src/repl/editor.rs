@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustyline::completion::{self, Completer};
 use rustyline::config::BellStyle;
@@ -15,13 +16,18 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
 use super::{candidates, complete, highlight, history, is_unfinished, signature};
+use crate::base::clock::Instant;
 use crate::common::*;
 use crate::report::terminal::Screen;
 use crate::report::visible_text::elided;
 use crate::script::Session;
+use crate::script::engine::typed_line;
 
 /// Maximum number of candidates, more than anybody reads through; the editor cannot list more than 65535.
 const MOST_CANDIDATES: usize = 2_000;
+
+/// Time after which a completion is given up for what is typed next, such as Ctrl-C; before, it is finished first.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The system's number for an input or output error, which reading from a terminal that was closed gives.
 const EIO: i32 = 5;
@@ -155,7 +161,14 @@ impl Completer for Help {
         cursor: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<candidates::Candidate>)> {
-        let (start, mut candidates) = complete::complete(line, cursor, &self.session.borrow());
+        let begun = Instant::now();
+        // The editor takes Ctrl-C as a key: it raises no flag.
+        let check = || {
+            let is_over = begun.elapsed() >= PATIENCE && typed_line::is_waiting();
+            if is_over { Err(Error::interrupted()) } else { Ok(()) }
+        };
+        let found = complete::complete(line, cursor, &self.session.borrow(), &check);
+        let (start, mut candidates) = found.unwrap_or((cursor, Vec::new()));
         candidates.truncate(MOST_CANDIDATES);
         for candidate in &mut candidates {
             candidate.shown = elided(&candidate.shown, self.width.saturating_sub(2));

@@ -257,9 +257,11 @@ impl Repl {
         Ok(show::shown(&value, session.env().console.screen(), &session.env().task)?)
     }
 
-    /// Returns the candidates for the text at a byte, and where it begins.
+    /// Returns the candidates for the text at a byte, and where it begins; none after an interruption.
     pub fn completed(&self, code: &str, cursor: usize) -> (usize, Vec<Candidate>) {
-        complete::complete(code, cursor, &self.session())
+        let session = self.session();
+        let found = complete::complete(code, cursor, &session, &|| session.env().task.check());
+        found.unwrap_or((cursor, Vec::new()))
     }
 
     /// Returns what the reference says of the name at a byte, or of the function that is called there.
@@ -327,31 +329,29 @@ impl Repl {
     /// Evaluates code and shows its value, unless a semicolon mutes it.
     fn answer(&mut self, text: &str) -> std::result::Result<(), LineFailure> {
         let name = self.next_name();
-        let value = self.evaluate(&name, text);
+        let outcome = self.evaluate(&name, text);
         let spoken = self.session().env().console.take_spoken();
-        let value = value?;
-        if !value.is_unit() && !is_muted(text) && !is_text(&value, &spoken) {
-            self.show(&value)?;
+        if outcome? == LineOutcome::Answered && !is_muted(text) {
+            self.show_answer(&spoken)?;
         }
         Ok(())
     }
 
-    /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
-    fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, LineFailure> {
+    /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one. The value is not
+    /// copied, which may take long, and is nowhere else.
+    fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<LineOutcome, LineFailure> {
         let (drawn, pieces) = {
             let session = self.session();
             (session.env().random.counts(), session.env().task.pieces())
         };
         let outcome = self.session_mut().eval(name, text);
-        let outcome = outcome.inspect(|value| {
-            if !value.is_unit() {
-                self.session_mut().set_variable("ans", value.clone());
+        let (how, failure) = match outcome {
+            Err(failure) => (self.failed_as(&failure, name, text), Some(failure)),
+            Ok(value) if value.is_unit() => (LineOutcome::Silent, None),
+            Ok(value) => {
+                self.session_mut().set_variable("ans", value);
+                (LineOutcome::Answered, None)
             }
-        });
-        let how = match &outcome {
-            Err(failure) => self.failed_as(failure, name, text),
-            Ok(value) if value.is_unit() => LineOutcome::Silent,
-            Ok(_) => LineOutcome::Answered,
         };
         let (ended, drawn) = {
             let session = self.session();
@@ -360,7 +360,7 @@ impl Repl {
             (session.env().task.ended_early(pieces), now)
         };
         self.done.push(EvaluatedText { text: text.into(), outcome: how, ended, drawn });
-        Ok(outcome?)
+        failure.map_or(Ok(how), |failure| Err(failure.into()))
     }
 
     /// Tells how a text failed.
@@ -380,9 +380,13 @@ impl Repl {
         format!("<{}>", self.lines)
     }
 
-    fn show(&self, value: &Value) -> Result<()> {
+    /// Shows the last value, unless it is this text, which has been seen as it came.
+    fn show_answer(&self, spoken: &str) -> Result<()> {
         let session = self.session();
-        show::tell(value, &session.env().console, &session.env().task)
+        match session.variable("ans").filter(|value| !is_text(value, spoken)) {
+            Some(value) => show::tell(value, &session.env().console, &session.env().task),
+            None => Ok(()),
+        }
     }
 
     /// Prints text that was asked for.

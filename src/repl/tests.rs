@@ -28,12 +28,13 @@ fn said(repl: &mut Repl, line: &str) -> String {
 fn completed(session: &Session, marked: &str) -> Vec<String> {
     let cursor = marked.find('|').unwrap();
     let line = marked.replacen('|', "", 1);
-    let (start, candidates) = complete(&line, cursor, session);
+    let (start, candidates) = complete(&line, cursor, session, &|| Ok(())).unwrap();
     candidates.iter().map(|c| format!("{}{}{}", &line[..start], c.replacement, &line[cursor..])).collect()
 }
 
 fn shown(session: &Session, line: &str) -> Vec<String> {
-    complete(line, line.len(), session).1.into_iter().map(|candidate| candidate.shown).collect()
+    let (_, candidates) = complete(line, line.len(), session, &|| Ok(())).unwrap();
+    candidates.into_iter().map(|candidate| candidate.shown).collect()
 }
 
 fn furnished() -> Session {
@@ -124,6 +125,20 @@ fn strings_complete_to_files_and_to_keys() {
     assert_eq!(completed(&session, "import \"std/st|"), ["import \"std/stats"]);
     assert!(completed(&session, "import \"st|").contains(&"import \"std/stats".to_string()));
     assert_eq!(completed(&session, "import \"std/|").len(), crate::script::docs::stdlib::STDLIB.len());
+}
+
+#[test]
+fn files_that_nobody_waits_for_are_not_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("beside.rhai"), "").unwrap();
+    let session = Session::new(Env::in_memory(folder.path()).unwrap());
+    let interrupted: &dyn Fn() -> Result<()> = &|| Err(Error::interrupted());
+    for line in ["import \"besi", "f(\"besi", ":load besi"] {
+        assert_eq!(complete(line, line.len(), &session, &|| Ok(())).unwrap().1.len(), 1, "{line}");
+        assert_eq!(complete(line, line.len(), &session, interrupted).unwrap_err(), Error::interrupted());
+    }
+    // What needs no folder is there all the same.
+    assert!(complete("whi", 3, &session, interrupted).is_ok());
 }
 
 #[test]
@@ -245,7 +260,7 @@ fn no_line_and_no_cursor_breaks_completion() {
     let session = furnished();
     let line = "let é = run::fetch(\"ü\", #{ to: `a ${t.s} b`, sha256: weights[\"bl\"] }).x // `";
     for cursor in 0..=line.len() + 1 {
-        let (start, candidates) = complete(line, cursor, &session);
+        let (start, candidates) = complete(line, cursor, &session, &|| Ok(())).unwrap();
         assert!(start <= line.len() && candidates.len() < 5_000);
         assert!(
             !line.is_char_boundary(cursor)
@@ -267,7 +282,7 @@ fn no_text_breaks_what_is_asked_while_it_is_typed() {
     let ran = runner.run(&texts, |parts| {
         let text = parts.concat();
         for cursor in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
-            let (start, _) = complete(&text, cursor, &session);
+            let (start, _) = complete(&text, cursor, &session, &|| Ok(())).unwrap();
             assert!(start <= cursor);
             signature::hint(&text[..cursor], &session);
             assert!(highlight::painted(&text, Some(cursor), &session).len() >= text.len());

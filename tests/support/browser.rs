@@ -34,7 +34,8 @@ impl Browser {
         command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", chromium]);
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-        command.args(["--hide-scrollbars", "--remote-debugging-pipe"]);
+        // In a container the memory that processes share may have 64 MB, which pages with an engine would fill.
+        command.args(["--hide-scrollbars", "--remote-debugging-pipe", "--disable-dev-shm-usage"]);
         command.arg(format!("--user-data-dir={}", profile.display()));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let to = process.stdin.take().unwrap();
@@ -114,6 +115,16 @@ impl Browser {
             "Emulation.setEmulatedMedia",
             json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] }),
         );
+    }
+
+    /// Checks that the ground of the page is dark in the dark, and bright in the light.
+    pub fn has_both_dresses(&mut self) {
+        let color = "getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).slice(0, 3)";
+        for is_dark in [true, false] {
+            self.dark(is_dark);
+            let brightness = self.number(&format!("{color}.reduce((sum, one) => sum + Number(one), 0) / 765"));
+            assert_eq!(brightness < 0.5, is_dark, "a ground with {brightness} of white");
+        }
     }
 
     /// Freezes the page for a time, as a tab that nobody looks at, and wakes it.

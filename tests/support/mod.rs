@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod bucket;
 pub mod firefox;
+pub mod host;
 pub mod hub;
 mod program;
 
@@ -12,6 +13,7 @@ use std::rc::Rc;
 
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::report::page_engine::VARIABLE;
 use microtome::script::Session;
 use microtome::script::docs::Docs;
 use microtome::script::engine::env::Env;
@@ -20,15 +22,27 @@ use microtome::tensor::Device;
 
 pub use program::{ended, microtome, printed};
 
-/// The program or folder of a client that a variable of the environment names; none where it is not there, which is said. Where
-/// `CI` is set it has to be there.
-pub fn client(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
+/// The program, file or folder that a variable of the environment names; none where it is not there, which is said.
+pub fn named(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map(PathBuf::from).filter(is_it);
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{variable} names no {what}, and .ci/run installs it");
+        // The output of a test that passes is not shown, what is written to standard error itself is.
         writeln!(std::io::stderr().lock(), "skipped: set {variable} to {what}").unwrap();
     }
     found
+}
+
+/// The program or folder of a client that a variable of the environment names, which has to be there where `CI` is set.
+pub fn client(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
+    let found = named(variable, what, is_it);
+    let is_expected = std::env::var_os("CI").is_some();
+    assert!(found.is_some() || !is_expected, "{variable} names no {what}, and .ci/run installs it");
+    found
+}
+
+/// The folder of the built engine. It is not asked for where `CI` is set: `.ci/page` builds it, and `.ci/run` does not.
+pub fn page_engine() -> Option<PathBuf> {
+    named(VARIABLE, "a folder that `page/build` has made", |folder| folder.join("worker.js").is_file())
 }
 
 /// A session that prints into memory and writes below `folder`.

@@ -48,6 +48,18 @@ macro_rules! model {
     };
 }
 
+/// A model with a template of chats, in front of the code that writes the file beside it.
+macro_rules! chatting {
+    ($code:literal) => {
+        concat!(
+            r#"let words = ["user", "assistant", "what", "is", "x", "this", "Layer:", "0", "end"];
+            model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 9, context: 32 }, #{ words: words, seed: 3 }).save("case");
+            run::save_text("case/chat_template.jinja", "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant{% endif %}");"#,
+            $code
+        )
+    };
+}
+
 const LOOK_AT_TENSORS: &str = r#"
     tensor::metadata(file);
     let all = tensor::load(file);
@@ -193,6 +205,57 @@ pub const READERS: &[FileReader] = &[
         hit: &[".safetensors"],
         inside: DamageKind::Safetensors,
         reads: r#"let s = sae::load("case/x");"#,
+        ..NONE
+    },
+    FileReader {
+        name: "oracle",
+        makes: chatting!(
+            r#"run::save_json("case/ao_config.json", #{ schema_version: 1, special_token: " x", hook_onto_layer: 1,
+                steering_coefficient: 0.5, act_layer_combinations: [[0], [1]], lora_r: 64,
+                prefix_template: "Layer: {layer}\\n{special_token} * {num_positions} \\n" });"#
+        ),
+        hit: &["ao_config.json", "ao_config.json", ".jinja"],
+        inside: DamageKind::Json,
+        reads: r#"let ao = model::load("case"); ao.ask([1, 0, -2, 0, 3, 0, 0, 1], "what is", #{ layers: 0, tokens: 2 })"#,
+        ..NONE
+    },
+    FileReader {
+        name: "verbaliser",
+        makes: chatting!(
+            r#"run::save_text("case/nla_meta.yaml", "kind: nla_model\nrole: av\nd_model: 8\nextraction:\n  injection_scale: 3.0\ntokens:\n  injection_char: x\n  injection_token_id: 4\n  injection_left_neighbor_id: 3\n  injection_right_neighbor_id: 5\nprompt_templates:\n  av: what is {injection_char} this\n");"#
+        ),
+        hit: &["nla_meta.yaml"],
+        inside: DamageKind::Lines,
+        reads: r#"let av = model::load("case"); av.verbalise([1, 0, -2, 0, 3, 0, 0, 1], #{ temperature: 0, tokens: 2 })"#,
+        ..NONE
+    },
+    FileReader {
+        name: "reconstructor",
+        makes: chatting!(
+            r#"run::save_text("case/nla_meta.yaml", "kind: nla_model\nrole: ar\nd_model: 8\nprompt_templates:\n  ar: this is {explanation} end\ntokens:\n  critic_suffix_ids: [8]\n");
+            tensor::save("case/value_head.safetensors", #{ weight: tensor::eye(8) });"#
+        ),
+        hit: &["nla_meta.yaml", "value_head.safetensors"],
+        inside: DamageKind::Lines,
+        reads: r#"let ar = model::load("case"); ar.reconstruct(["what", "x this"])"#,
+        ..NONE
+    },
+    FileReader {
+        name: "decomposition",
+        makes: model!(
+            r#"let network = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]], bias: [0, 1] }]);
+            decomposition::fit(network, #{ parts: 3, steps: 2, batch: 8, seed: 1, fresh: true }).save("case/x.safetensors");
+            let few = #{ parts: 4, steps: 1, context: 8, batch: 1, seed: 1, fresh: true };
+            decomposition::mlp(m, 0, text, few).save("case/y.safetensors");"#
+        ),
+        hit: &[".safetensors"],
+        inside: DamageKind::Safetensors,
+        reads: model!(
+            r#"let x = decomposition::load("case/x.safetensors"); x.importances([[1, 0]]); x.run([[1, 0]]); x.table([[1, 0]]);
+            x.columns("w"); x.faithfulness; x.save("again.safetensors");
+            let y = decomposition::load("case/y.safetensors"); y.matrices; y.history; y.v("up"); y.u("down");
+            y.table(m, text, "up", #{ context: 8 }); y.save("again.safetensors"); y"#
+        ),
         ..NONE
     },
     FileReader {

@@ -1,11 +1,12 @@
 //! Work on all threads, which may fail.
 
-pub use kernels::parallel::{blocks, fill, map, of_each};
+pub use kernels::parallel::{blocks, fill, map, of_each, threads};
 
 use super::error::Result;
 
 /// Returns the results of `one` for each index below `count`, in order, or the first error in order, whichever thread
 /// is the faster.
+#[track_caller]
 pub fn try_map<U: Send>(count: usize, one: &(dyn Fn(usize) -> Result<U> + Sync)) -> Result<Vec<U>> {
     map(count, one).into_iter().collect()
 }

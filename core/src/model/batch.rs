@@ -54,6 +54,11 @@ impl Batch {
         self.rows.iter().map(Vec::len).collect()
     }
 
+    /// Returns the row and the column of the last token of each row, of which each has at least one.
+    pub fn last_points(&self) -> Vec<(usize, usize)> {
+        self.rows.iter().map(|row| row.len() - 1).enumerate().collect()
+    }
+
     /// Returns whether the rows differ in length.
     pub fn is_ragged(&self) -> bool {
         self.rows.iter().any(|row| row.len() < self.width)

@@ -1,18 +1,25 @@
-//! Losses, divergences and the likeliest tokens at points of a pass, by logits that exist for some words at a time. Of a
-//! vocabulary of 2^18 the logits of 4,096 tokens would take 4 GiB.
+//! Losses, divergences, ranks and the likeliest tokens at points of a pass, by logits that exist for some words at a time. Of
+//! a vocabulary of 2^18 the logits of 4,096 tokens would take 4 GiB.
 //!
 //! Logits that are no more than a block of these, GPUs, other dtypes than f32 and trained unembeddings are whole, of some
 //! points at a time. What names its tokens has their logits alone, by their rows of the unembedding.
 
-use kernels::{ComparedRow, LikeliestWords, RowWord, UnembeddedRows, Unembedding, UnembeddingMatrix};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use kernels::{
+    ComparedRow, FlatNumbers, LikeliestWords, LogitsBeside, RankedWord, RowWord, UnembeddedRows, Unembedding,
+    UnembeddingMatrix,
+};
 
 use super::config::Predicts;
 use super::decoder::Decoder;
 use super::run::PassEnd;
 use super::weight::Weight;
 use crate::base::{Result, Task};
+use crate::err;
 use crate::tensor::normalise;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor, floats};
 
 /// Number of logits up to which they are whole: 16 MiB.
 const WHOLE: usize = 1 << 22;
@@ -29,7 +36,96 @@ pub enum ReferencePredictions {
     Rows { x: Tensor, by: Box<Unembedding> },
 }
 
+/// A function that gets blocks of the logits of two predictions.
+pub type TakeBeside<'a> = dyn FnMut(&LogitsBeside) + 'a;
+
+/// Rank of a token among all, 1 for the likeliest, and its probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenRank {
+    pub rank: usize,
+    pub probability: f64,
+}
+
+/// A divergence of two predictions.
+#[derive(Debug, Clone, Copy)]
+struct DivergenceOf {
+    place: ReferencePlace,
+    /// Number that all logits are divided by, if any.
+    temperature: Option<f64>,
+}
+
+/// Order of two predictions in a divergence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReferencePlace {
+    /// KL(reference || this).
+    First,
+    /// KL(this || reference).
+    Last,
+}
+
+impl DivergenceOf {
+    /// Returns an unembedding whose logits are divided by the temperature.
+    fn warm(self, by: &Unembedding) -> Unembedding {
+        self.temperature.map_or_else(|| by.clone(), |temperature| by.at_temperature(temperature))
+    }
+
+    /// Divides logits by the temperature.
+    fn warmed(self, logits: Tensor) -> Result<Tensor> {
+        Ok(match self.temperature {
+            Some(temperature) => (logits / temperature)?,
+            None => logits,
+        })
+    }
+}
+
 impl ReferencePredictions {
+    /// Gives all logits of these predictions, p, beside those of others at as many points, q, to `take`, in blocks of points and
+    /// words, each once.
+    pub fn beside(&self, others: &Self, take: &mut TakeBeside, task: &Task) -> Result<()> {
+        if let (Self::Rows { x, by }, Self::Rows { x: q_x, by: q_by }) = (self, others) {
+            let [p, q] = [UnembeddedRows { x, by }, UnembeddedRows { x: q_x, by: q_by }];
+            let found = kernels::each_block_beside(p, q, &|| task.check().is_ok(), take);
+            task.check()?;
+            return Ok(found?);
+        }
+        let count = self.points()?;
+        if others.points()? != count {
+            return Err(err!(Bug, "predictions at {count} points beside those at {}", others.points()?));
+        }
+        let at_once = (WHOLE / self.words()?.max(1)).max(1);
+        for start in (0..count).step_by(at_once) {
+            task.check()?;
+            let rows = start..count.min(start + at_once);
+            let [p, q] = [self, others].map(|side| side.numbers(rows.clone()));
+            let [p, q] = [p?, q?];
+            let [p, q] = [FlatNumbers::of(&p)?, FlatNumbers::of(&q)?];
+            take(&LogitsBeside { rows, words: 0..self.words()?, p: p.slice(), q: q.slice() });
+        }
+        Ok(())
+    }
+
+    fn points(&self) -> Result<usize> {
+        match self {
+            Self::Logits(x) | Self::Rows { x, .. } => Ok(x.dim(0)?),
+        }
+    }
+
+    fn words(&self) -> Result<usize> {
+        match self {
+            Self::Logits(logits) => Ok(logits.dim(1)?),
+            Self::Rows { by, .. } => Ok(by.words()?),
+        }
+    }
+
+    /// Returns all logits at some points, in f32 in the memory of the CPU.
+    fn numbers(&self, points: Range<usize>) -> Result<Tensor> {
+        let logits = match self {
+            Self::Logits(logits) => logits.narrow(0, points.start, points.len())?,
+            Self::Rows { x, by } => by.logits_plain(&x.narrow(0, points.start, points.len())?)?,
+        };
+        Ok(kernels::flat(&logits.to_device(&Device::Cpu)?)?)
+    }
+
     /// Returns the predictions at some of the points.
     pub fn at(&self, points: &[u32]) -> Result<Self> {
         let chosen = |x: &Tensor| -> Result<Tensor> { Ok(x.index_select(&Tensor::new(points, x.device())?, 0)?) };
@@ -98,13 +194,37 @@ impl Decoder {
         Ok(Some((own - totals?.index_select(&Tensor::new(points, self.device())?, 0)?)?))
     }
 
-    /// Returns the ranks of some tokens among all, 1 for the likeliest, each at a point of the end of a pass; None where
-    /// logits are whole.
-    pub fn ranks_of_tokens(&self, end: &PassEnd, tokens: &[RowWord], task: &Task) -> Result<Option<Vec<usize>>> {
-        let Some(by) = self.by_words(end.points()?).filter(|_| end.is_before_logits()) else { return Ok(None) };
-        let found = kernels::larger_than(UnembeddedRows { x: end.rows(), by: &by }, tokens, &|| task.check().is_ok());
-        task.check()?;
-        Ok(Some(found?.into_iter().map(|larger| 1 + larger).collect()))
+    /// Computes the ranks of some tokens among all, each at a point of the end of a pass.
+    pub fn ranks_of_tokens(&self, end: &PassEnd, tokens: &[RowWord], task: &Task) -> Result<Vec<TokenRank>> {
+        let count = end.points()?;
+        if let Some(by) = self.by_words(count).filter(|_| end.is_before_logits()) {
+            let found = kernels::ranks_of(UnembeddedRows { x: end.rows(), by: &by }, tokens, &|| task.check().is_ok());
+            task.check()?;
+            let rank =
+                |found: RankedWord| TokenRank { rank: 1 + found.larger, probability: found.log_probability.exp() };
+            return Ok(found?.into_iter().map(rank).collect());
+        }
+        let mut of_points: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (number, (point, _)) in tokens.iter().enumerate() {
+            of_points.entry(*point).or_default().push(number);
+        }
+        let none = TokenRank { rank: 0, probability: f64::NAN };
+        let mut ranks = vec![none; tokens.len()];
+        let at_once = (WHOLE / self.config().outputs().max(1)).max(1);
+        for start in (0..count).step_by(at_once) {
+            task.check()?;
+            let points = start..count.min(start + at_once);
+            let logits = self.logits_of(end, points.clone(), task)?.detach();
+            for (point, numbers) in of_points.range(points) {
+                let logits = floats(&logits.get(point - start)?)?;
+                let own = numbers.iter().map(|number| logits.get(tokens[*number].1 as usize).copied());
+                let own = own.collect::<Option<Vec<f64>>>().ok_or_else(|| err!(Bug, "a token without a logit"))?;
+                for (number, rank) in numbers.iter().zip(ranks_among(&logits, &own)) {
+                    ranks[*number] = rank;
+                }
+            }
+        }
+        Ok(ranks)
     }
 
     /// Keeps the predictions at the end of a pass, to compare others with them.
@@ -120,27 +240,80 @@ impl Decoder {
     /// Computes KL(reference || this) at each point of a pass, in nats: `[points]`, in f32 or wider. A pass may end at the
     /// points of the reference, or at those of several copies, one after the other. A gradient flows to the pass.
     pub fn divergences_from(&self, reference: &ReferencePredictions, end: &PassEnd, task: &Task) -> Result<Tensor> {
+        let of = DivergenceOf { place: ReferencePlace::First, temperature: None };
+        self.divergences_beside(reference, end, of, task)
+    }
+
+    /// Computes KL(this || reference) like [`Self::divergences_from`]. Where a gradient flows to the pass all logits are made.
+    pub fn divergences_to(&self, reference: &ReferencePredictions, end: &PassEnd, task: &Task) -> Result<Tensor> {
+        let of = DivergenceOf { place: ReferencePlace::Last, temperature: None };
+        self.divergences_beside(reference, end, of, task)
+    }
+
+    /// Computes KL(first || other) at each point, in nats, of the first of some passes and each other one, which end at the
+    /// same points, of predictions at a temperature: a list of points for each other pass.
+    pub fn divergences_of_ends(&self, ends: &[PassEnd], temperature: f64, task: &Task) -> Result<Vec<Vec<f64>>> {
+        let Some((first, others)) = ends.split_first() else { return Ok(Vec::new()) };
+        let of = DivergenceOf { place: ReferencePlace::First, temperature: Some(temperature) };
+        let count = first.points()?;
+        let at_once = if self.reads_in_words() { count } else { self.points_at_once() };
+        let mut found = vec![Vec::new(); others.len()];
+        for start in (0..count).step_by(at_once.max(1)) {
+            let points = start..count.min(start + at_once);
+            let kept = self.reference(&first.part(points.clone())?, task)?;
+            let parts = others.iter().map(|end| end.part(points.clone())).collect::<Result<Vec<_>>>()?;
+            let is_joined = matches!(kept, ReferencePredictions::Rows { .. }) && parts.len() > 1;
+            // The blocks of the first are computed once for all others.
+            let parts = if is_joined { vec![PassEnd::joined(&parts)?] } else { parts };
+            let mut all = Vec::with_capacity(others.len() * points.len());
+            for part in &parts {
+                all.extend(floats(&self.divergences_beside(&kept, part, of, task)?.detach())?);
+            }
+            found.iter_mut().zip(all.chunks(points.len())).for_each(|(found, some)| found.extend(some));
+        }
+        Ok(found)
+    }
+
+    fn divergences_beside(
+        &self,
+        reference: &ReferencePredictions,
+        end: &PassEnd,
+        of: DivergenceOf,
+        task: &Task,
+    ) -> Result<Tensor> {
         let count = end.points()?;
-        if let (ReferencePredictions::Rows { x, by: p_by }, Some(by), true) =
-            (reference, self.in_words(), end.is_before_logits())
+        // Blocks have the gradient of the second predictions alone.
+        let has_blocks = end.is_before_logits() && (of.place == ReferencePlace::First || !end.rows().track_op());
+        if let (ReferencePredictions::Rows { x, by: kept_by }, Some(by), true) =
+            (reference, self.in_words(), has_blocks)
         {
-            let p = UnembeddedRows { x, by: p_by };
-            let found = kernels::divergences_of(p, UnembeddedRows { x: end.rows(), by: &by }, &|| task.check().is_ok());
+            let kept = UnembeddedRows { x, by: &of.warm(kept_by) };
+            let this = UnembeddedRows { x: end.rows(), by: &of.warm(&by) };
+            let goes_on = &|| task.check().is_ok();
+            let found = match of.place {
+                ReferencePlace::First => kernels::divergences_of(kept, this, goes_on),
+                ReferencePlace::Last => kernels::divergences_of(this, kept, goes_on),
+            };
             task.check()?;
             return Ok(found?);
         }
-        let p = match reference {
+        let kept = match reference {
             ReferencePredictions::Logits(logits) => logits.clone(),
             ReferencePredictions::Rows { x, by } => by.logits_plain(x)?,
         };
-        let points = p.dim(0)?.max(1);
-        let at_once = points * (KEPT / p.elem_count().max(1)).max(1);
+        let kept = of.warmed(kept)?;
+        let points = kept.dim(0)?.max(1);
+        let at_once = points * (KEPT / kept.elem_count().max(1)).max(1);
         let mut parts = Vec::new();
         for start in (0..count).step_by(at_once) {
             task.check()?;
-            let logits = wide(&self.logits_of(end, start..count.min(start + at_once), task)?)?;
+            let logits = of.warmed(wide(&self.logits_of(end, start..count.min(start + at_once), task)?)?)?;
             for first in (0..logits.dim(0)?).step_by(points) {
-                parts.push(normalise::divergences(&p, &logits.narrow(0, first, points)?)?);
+                let this = logits.narrow(0, first, points)?;
+                parts.push(match of.place {
+                    ReferencePlace::First => normalise::divergences(&kept, &this)?,
+                    ReferencePlace::Last => normalise::divergences(&this, &kept)?,
+                });
             }
         }
         Ok(Tensor::cat(&parts, 0)?)
@@ -236,6 +409,26 @@ impl Decoder {
     }
 }
 
+/// Ranks some of all logits, in one pass over all of them.
+fn ranks_among(logits: &[f64], own: &[f64]) -> Vec<TokenRank> {
+    let mut sorted = own.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // How many logits have exactly so many of the sorted ones below them.
+    let mut above = vec![0_usize; sorted.len() + 1];
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for logit in logits {
+        above[sorted.partition_point(|other| other < logit)] += 1;
+        sum += (logit - largest).exp();
+    }
+    let rank = |own: &f64| {
+        let least = sorted.partition_point(|other| other <= own);
+        let larger: usize = above.get(least..).unwrap_or_default().iter().sum();
+        TokenRank { rank: larger + 1, probability: (own - largest).exp() / sum }
+    };
+    own.iter().map(rank).collect()
+}
+
 /// Converts logits to f32, unless they are in f64.
 fn wide(logits: &Tensor) -> Result<Tensor> {
     let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
@@ -245,7 +438,7 @@ fn wide(logits: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use candle_core::Var;
-    use kit::far;
+    use kit::{far, largest};
 
     use super::*;
     use crate::model::batch::Batch;
@@ -348,6 +541,9 @@ mod tests {
     /// A reader of the end of a pass.
     type Reader<'a> = &'a dyn Fn(&PassEnd) -> Result<Tensor>;
 
+    /// A reader of the end of a pass beside predictions that are kept.
+    type Comparer<'a> = &'a dyn Fn(&ReferencePredictions, &PassEnd) -> Result<Tensor>;
+
     #[test]
     fn named_tokens_have_the_numbers_that_whole_logits_give() {
         let task = Task::default();
@@ -380,13 +576,21 @@ mod tests {
                 assert!(far(slope(found), slope(expected)) < 1e-5);
             }
             let all = whole(&end).unwrap().to_vec2::<f32>().unwrap();
-            let ranks = model.ranks_of_tokens(&end, &named, &task).unwrap().unwrap();
-            for ((point, token), rank) in named.iter().zip(ranks) {
-                let own = all[*point][*token as usize];
-                // The last bits of a logit depend on the product that it comes from.
-                let above = |by: f32| all[*point].iter().filter(|logit| **logit > own + by).count();
-                assert!((above(1e-5)..=above(-1e-5)).contains(&(rank - 1)));
-            }
+            let chances = floats(&picked_logs(&end).unwrap()).unwrap();
+            let check = |ranks: Vec<TokenRank>| {
+                for (((point, token), found), chance) in named.iter().zip(ranks).zip(&chances) {
+                    let own = all[*point][*token as usize];
+                    // The last bits of a logit depend on the product that it comes from.
+                    let above = |by: f32| all[*point].iter().filter(|logit| **logit > own + by).count();
+                    assert!((above(1e-5)..=above(-1e-5)).contains(&(found.rank - 1)));
+                    assert!((found.probability - chance.exp()).abs() < 1e-6);
+                }
+            };
+            check(model.ranks_of_tokens(&end, &named, &task).unwrap());
+            // Of so few points logits are whole.
+            let first = end.part(0..3).unwrap();
+            assert!(model.by_words(3).is_none());
+            check(model.ranks_of_tokens(&first, &named[..6], &task).unwrap());
             let likeliest = model.likeliest_tokens(&end, &task).unwrap();
             for (logits, token) in all.iter().zip(likeliest) {
                 let most = logits.iter().copied().fold(f32::MIN, f32::max);
@@ -411,8 +615,26 @@ mod tests {
             };
             let [found, expected] = [&rows, &kept].map(of);
             assert!(far(found, &expected) < 1e-5);
+            let to = |reference: &ReferencePredictions| {
+                floats(&model.divergences_to(reference, &copies, &task).unwrap()).unwrap()
+            };
+            let [found, other_way] = [&rows, &kept].map(to);
+            assert!(far(found, &other_way) < 1e-5);
+            let p = model.logits_of(&copies, 40..80, &task).unwrap();
+            let q = model.logits_of(&end, 0..40, &task).unwrap();
+            assert!(far(floats(&normalise::divergences(&p, &q).unwrap()).unwrap(), &other_way[40..80]) < 1e-5);
+            assert!(far(&expected[40..80], &other_way[40..80]) > 0.0);
             assert!(expected[40..80].iter().all(|divergence| *divergence > 0.0));
             assert!(expected[..40].iter().chain(&expected[80..]).all(|divergence| divergence.abs() < 1e-6));
+            let ends = [end.clone(), end.with_rows(changed.clone()), end.clone()];
+            let of_ends = model.divergences_of_ends(&ends, 1.0, &task).unwrap();
+            assert!(far(of_ends.concat(), &expected[40..]) < 1e-5);
+            let of = DivergenceOf { place: ReferencePlace::First, temperature: Some(0.7) };
+            let warm = |reference: &ReferencePredictions| {
+                floats(&model.divergences_beside(reference, &copies, of, &task).unwrap()).unwrap()
+            };
+            let [found, at_temperature] = [&rows, &kept].map(warm);
+            assert!(far(found, &at_temperature) < 1e-5 && far(&at_temperature, &expected) > 0.0);
             let some = [3_u32, 1];
             let numbers = Tensor::new(&some, model.device()).unwrap();
             let chosen = end.with_rows(changed.index_select(&numbers, 0).unwrap());
@@ -420,16 +642,68 @@ mod tests {
                 let found = model.divergences_from(&reference.at(&some).unwrap(), &chosen, &task).unwrap();
                 assert!(far(floats(&found).unwrap(), [expected[43], expected[41]]) < 1e-5);
             }
-            let slope = |reference: &ReferencePredictions| {
+            let slope = |of: Comparer, reference: &ReferencePredictions| {
                 let scale = Var::new(vec![1.5_f32; model.config().d_model], model.device()).unwrap();
                 let mut total = |by: &[Tensor]| {
                     let changed = end.with_rows(end.rows().broadcast_mul(&by[0])?);
-                    Ok(model.divergences_from(reference, &changed, &task)?.mean_all()?)
+                    Ok(of(reference, &changed)?.mean_all()?)
                 };
                 value_and_gradients(&mut total, &[scale.as_detached_tensor()], &task).unwrap().gradients.remove(0)
             };
-            assert!(far(slope(&rows), slope(&kept)) < 1e-5);
+            let from: Comparer = &|reference, end| model.divergences_from(reference, end, &task);
+            let to: Comparer = &|reference, end| model.divergences_to(reference, end, &task);
+            for of in [from, to] {
+                assert!(far(slope(of, &rows), slope(of, &kept)) < 1e-5);
+                assert!(largest(slope(of, &rows)) > 0.0);
+            }
         }
+    }
+
+    #[test]
+    fn predictions_beside_each_other_have_all_logits() {
+        let task = Task::default();
+        for model in models().into_iter().chain(capped_and_biased()) {
+            let outputs = model.config().outputs();
+            let points = &points()[..40];
+            let end = model.run_to_end(&texts(), Ask::default(), points, &task).unwrap().1;
+            let changed = end.with_rows((end.rows() * 1.5).unwrap());
+            let whole = |end: &PassEnd| model.logits_of(end, 0..40, &task).unwrap();
+            let expected = [&end, &changed].map(|end| floats(&whole(end)).unwrap());
+            let rows = |end: &PassEnd| {
+                let by = Box::new(model.in_words().unwrap());
+                ReferencePredictions::Rows { x: end.rows().clone(), by }
+            };
+            let logits = |end: &PassEnd| ReferencePredictions::Logits(whole(end));
+            let cases =
+                [(rows(&end), rows(&changed)), (logits(&end), logits(&changed)), (logits(&end), rows(&changed))];
+            for (p, q) in cases {
+                let mut seen = 0;
+                let mut take = |block: &LogitsBeside| {
+                    for row in 0..block.rows.len() {
+                        let begin = (block.rows.start + row) * outputs + block.words.start;
+                        for (logits, expected) in block.row(row).into_iter().zip(&expected) {
+                            assert!(far(logits, &expected[begin..begin + block.words.len()]) < 1e-5);
+                        }
+                        seen += block.words.len();
+                    }
+                };
+                p.beside(&q, &mut take, &task).unwrap();
+                assert_eq!(seen, 40 * outputs);
+            }
+            let fewer = logits(&end).at(&[0]).unwrap();
+            assert!(rows(&end).beside(&fewer, &mut |_| {}, &task).is_err());
+        }
+    }
+
+    #[test]
+    fn the_rank_of_a_logit_is_one_more_than_the_number_of_larger_ones() {
+        let logits = [0.5, 2.0, -1.0, 2.0, 0.0];
+        let found = ranks_among(&logits, &[2.0, 0.5, 0.0, -1.0]);
+        assert_eq!(found.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [1, 3, 4, 5]);
+        let sum: f64 = logits.iter().map(|logit: &f64| logit.exp()).sum();
+        assert!(
+            found.iter().zip([2.0_f64, 0.5, 0.0, -1.0]).all(|(a, b)| (a.probability - b.exp() / sum).abs() < 1e-12)
+        );
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Predictions of next and of masked tokens: the likeliest tokens by the logits.
 
+use std::ops::Range;
+
+use kernels::LikeliestWords;
+
 use super::Model;
 use super::batch::Batch;
 use super::config::Predicts;
 use super::decoder::Decoder;
 use super::hooks::{BoundHook, checks};
-use crate::base::{Cell, Result, Table, Task};
+use super::run::PassEnd;
+use crate::base::{Cell, Error, Result, Table, Task};
+use crate::err;
 use crate::tensor::axes::from_end;
 use crate::tensor::{DType, Tensor, normalise, order};
 use crate::tokenizer::Tokenizer;
-use crate::{bail, err};
 
 /// The default number of predicted tokens.
 pub const USUAL_COUNT: usize = 5;
@@ -36,6 +41,35 @@ pub struct Prediction {
 pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Prediction>> {
     let place = place_within(position, logits.dim(0)?)?;
     likeliest_there(&logits.get(place)?, place, k)
+}
+
+/// Returns the `k` likeliest tokens at each point of the end of a pass, as [`likeliest`].
+pub fn likeliest_at(decoder: &Decoder, end: &PassEnd, k: usize, task: &Task) -> Result<Vec<Vec<Prediction>>> {
+    check_count(k, decoder.config().outputs())?;
+    let mut all = Vec::with_capacity(end.points()?);
+    if end.is_before_logits()
+        && let Some(found) = decoder.likeliest_by_words(end.rows(), k, task)?
+    {
+        for (place, LikeliestWords { words, total }) in found.into_iter().enumerate() {
+            if total.is_nan() {
+                return Err(nan_at(place));
+            }
+            let prediction = |(id, logit): (u32, f32)| {
+                let logit = f64::from(logit);
+                Prediction { id, probability: (logit - total).exp(), logit }
+            };
+            all.push(words.into_iter().map(prediction).collect());
+        }
+        return Ok(all);
+    }
+    let take = &mut |points: Range<usize>, logits: &[Tensor]| {
+        for (at, place) in points.enumerate() {
+            all.push(likeliest_there(&logits[0].get(at)?, place, k)?);
+        }
+        Ok(())
+    };
+    decoder.logits_of_ends(std::slice::from_ref(end), take, task)?;
+    Ok(all)
 }
 
 /// Predicts the `k` likeliest tokens after a position of the only text of a batch, whose other logits are not computed.
@@ -87,18 +121,26 @@ fn place_within(position: i64, length: usize) -> Result<usize> {
 
 /// Returns the `k` likeliest tokens by the logits at one position, `[vocab]`.
 fn likeliest_there(logits: &Tensor, place: usize, k: usize) -> Result<Vec<Prediction>> {
-    let vocab = logits.elem_count();
-    if k == 0 || k > vocab {
-        bail!(Argument, "expected from 1 to {vocab} tokens, found {k}");
-    }
+    check_count(k, logits.elem_count())?;
     let logits = logits.to_dtype(DType::F64)?;
     if checks::first_nan(&logits)?.is_some() {
-        bail!(Numeric, "the logits at position {place} are NaN");
+        return Err(nan_at(place));
     }
     let probabilities = normalise::softmax(&logits, 0)?.to_vec1::<f64>()?;
     let (values, ids) = order::topk(&logits, k, 0, order::Direction::Descending)?;
     let found = ids.to_vec1::<i64>()?.into_iter().zip(values.to_vec1::<f64>()?);
     Ok(found.map(|(id, logit)| Prediction { id: id as u32, probability: probabilities[id as usize], logit }).collect())
+}
+
+fn check_count(k: usize, vocab: usize) -> Result<()> {
+    if (1..=vocab).contains(&k) {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected from 1 to {vocab} tokens, found {k}"))
+}
+
+fn nan_at(place: usize) -> Error {
+    err!(Numeric, "the logits at position {place} are NaN")
 }
 
 /// Predictions as a table, with the texts of the tokens where there is a tokenizer.

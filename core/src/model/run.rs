@@ -163,6 +163,16 @@ impl PassEnd {
         Ok(self.with_rows(self.x.narrow(0, points.start, points.len())?))
     }
 
+    /// Returns the ends of passes of one kind, one after the other.
+    pub(super) fn joined(ends: &[Self]) -> Result<Self> {
+        let rows: Vec<&Tensor> = ends.iter().map(Self::rows).collect();
+        let is_logits = ends.iter().any(|end| end.is_logits);
+        if is_logits && !ends.iter().all(|end| end.is_logits) {
+            bail!(Bug, "ends of passes with and without logits");
+        }
+        Ok(Self { x: Tensor::cat(&rows, 0)?, is_logits })
+    }
+
     /// Returns what the logits are computed from, `[points, ..]`.
     pub(super) fn rows(&self) -> &Tensor {
         &self.x
@@ -186,6 +196,21 @@ impl Decoder {
         let pass = Pass { hooks: &mut chain, past: Some(past), logits: Logits::All, task };
         let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
         Ok(Run { logits, cache: recorded(chain)?, batch: batch.clone() })
+    }
+
+    /// Runs like [`Self::run_behind`] up to the unembedding: what was recorded, and the end of the pass at some rows and columns
+    /// of the batch.
+    pub fn run_behind_to_end(
+        &self,
+        past: &mut Past,
+        batch: &Batch,
+        ask: Ask,
+        points: &[(usize, usize)],
+        task: &Task,
+    ) -> Result<(Cache, PassEnd)> {
+        let mut chain = self.chain(batch, ask, false);
+        let end = self.end_at(batch, points, &mut chain, Some(past), task)?;
+        Ok((recorded(chain)?, end))
     }
 
     /// Records places and computes nothing beyond the last of them.
@@ -261,19 +286,6 @@ impl Decoder {
         task: &Task,
     ) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::Points(points), task)
-    }
-
-    /// Gives the logits of several passes over a batch at the same points to `take`, some points at a time: their range, and
-    /// `[some, vocab]` of each pass. Of a vocabulary of 2^18 a row of 1,024 tokens would have 1 GiB in each pass.
-    pub fn logits_beside(
-        &self,
-        batch: &Batch,
-        passes: Vec<Vec<BoundHook>>,
-        points: &[(usize, usize)],
-        take: &mut TakePoints,
-        task: &Task,
-    ) -> Result<()> {
-        self.logits_of_ends(&self.ends(batch, passes, points, task)?, take, task)
     }
 
     /// Returns the ends of several passes over a batch at the same points.

@@ -5,13 +5,13 @@
 
 use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::blocks::{AttentionSizes, QueryBlock, Scoring};
 use crate::arguments::alibi::Alibi;
 use crate::arguments::reach::{Gap, Reach};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
+use crate::base::{simulated_threads, thread_pool};
 use crate::linear::add_to;
 use crate::linear::factor::{Factor, Onto, multiply};
 use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
@@ -63,8 +63,9 @@ impl AttentionArguments {
             out: [q.pointer(), k.pointer(), v.pointer()],
             asked: self.asked,
         };
-        (0..sizes.rows * sizes.heads).into_par_iter().for_each_init(Default::default, |buffers, head| {
-            work.head(head / sizes.heads, head % sizes.heads, buffers)
+        simulated_threads::touches(8 * (self.q.elem_count() + self.k.elem_count() + self.v.elem_count()));
+        thread_pool::each(sizes.rows * sizes.heads, &|head, buffers: &mut Buffers| {
+            work.head(head / sizes.heads, head % sizes.heads, buffers);
         });
         let [q, k, v] = results;
         let tensor = |asked: bool, of: &Tensor, found: Fresh, sharing: usize, size: usize| {
@@ -138,6 +139,18 @@ impl BackwardWork<'_> {
         let sizes = &self.sizes;
         let QueryBlock { row, head, first, queries } = block;
         let shared = head / sizes.sharing;
+        let gradient = rows(&self.gradient, row, first, head);
+        let [of_q, of_k, of_v] = self.out;
+        // A metric of few positions has gradients in their rows alone behind the last attention.
+        let is_zero = |query: usize| gradient.from(query, 0).numbers[..sizes.value_size].iter().all(|x| *x == 0.0);
+        if (0..queries).all(is_zero) {
+            for query in first..first + queries {
+                let place = ((row * sizes.columns + query) * sizes.heads + head) * sizes.size;
+                // SAFETY: this head of this column, which nobody else writes.
+                unsafe { of_q.part(place, sizes.size).fill(0.0) };
+            }
+            return;
+        }
         let scoring = Scoring { queries: &self.q, keys: &self.k, scale: self.scale, cap: None };
         let run = block.pattern(self.arch, sizes, &scoring, &self.reach, pattern);
         let size = sizes.size;
@@ -145,7 +158,6 @@ impl BackwardWork<'_> {
         let width = run.len();
         let scale = self.scale as f32;
         slopes.resize(queries * width, 0.0);
-        let gradient = rows(&self.gradient, row, first, head);
         let q = rows(&self.q, row, first, head);
         let k = rows(&self.k, row, run.start, shared);
         let v = rows(&self.v, row, run.start, shared);
@@ -161,7 +173,6 @@ impl BackwardWork<'_> {
                 Onto::Nothing,
             );
         }
-        let [of_q, of_k, of_v] = self.out;
         let weights = Factor { numbers: pattern, row: width as isize, column: 1 };
         if self.asked[2] {
             let place = self.key_place(row, run.start, head, value_size);

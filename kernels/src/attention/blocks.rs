@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use pulp::Arch;
 
 use crate::arguments::reach::Reach;
-use crate::base::thread_pool;
+use crate::base::{simulated_threads, thread_pool};
 use crate::linear::factor::{Factor, Onto, multiply};
 use crate::numbers::elementwise::{Replace, SoftCap};
 use crate::numbers::softmax::Softmax;
@@ -83,6 +83,9 @@ impl AttentionSizes {
             let mut buffer = Vec::new();
             (0..blocks).for_each(|index| block(index, &mut buffer));
         } else {
+            let both = self.size + self.value_size;
+            let heads = self.columns * self.heads + self.keys * (self.heads / self.sharing);
+            simulated_threads::touches(4 * self.rows * heads * both);
             thread_pool::each(blocks, &block);
         }
     }

@@ -16,7 +16,7 @@ use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
 use crate::numbers::softmax::Softmax;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, fusible, with_whole_heads};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 use back::AttentionArguments;
 use blocks::{AttentionSizes, Scoring};
 use plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
@@ -116,7 +116,9 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64
         (Some(sizes), Implementation::Recorded) if cap.is_none() => {
             let attended = AttentionArguments::of([q, k, v], sizes, scale, reach)?;
             let result = fused([q, k, v], &sizes, scale, cap, reach)?;
-            record("attention", result, &sizes.result(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
+            record_by_gradient("attention", result, &sizes.result(), &[q, k, v], move |gradient| {
+                attended.gradients(gradient)
+            })
         }
         _ => attention_plain(q, k, v, scale, cap, reach),
     }

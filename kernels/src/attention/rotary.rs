@@ -9,7 +9,7 @@ use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::device;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Rotates the first coordinates of every head of x `[rows, columns, heads, d_head]`. Column c of the tensor is
 /// column `past + c` of the text, whose position depends on the `gap`.
@@ -19,13 +19,13 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
     let fits = past + columns <= positions && 2 * half <= size && x.elem_count() > 0;
     let way = if fits { Implementation::of(&[x, &rotation.cos, &rotation.sin]) } else { Implementation::Plain };
     match way {
-        Implementation::Fused => fused(x, rotation, past, gap)?.tensor(x.dims(), x.dtype()),
-        // The gradient is rotated back.
+        Implementation::Fused => fused(x, rotation, false, past, gap)?.tensor(x.dims(), x.dtype()),
         Implementation::Recorded if !rotation.cos.track_op() && !rotation.sin.track_op() => {
-            let back = Rotation { sin: rotation.sin.neg()?, ..rotation.clone() };
+            let back_rotation = rotation.clone();
             let back_gap = gap.cloned();
-            record("rotate", fused(x, rotation, past, gap)?, x.dims(), &[x], move |_, gradient| {
-                let turned = fused(gradient, &back, past, back_gap.as_ref())?;
+            let result = fused(x, rotation, false, past, gap)?;
+            record_by_gradient("rotate", result, x.dims(), &[x], move |gradient| {
+                let turned = fused(gradient, &back_rotation, true, past, back_gap.as_ref())?;
                 Ok(vec![Some(turned.tensor(gradient.dims(), DType::F32)?)])
             })
         }
@@ -36,7 +36,8 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
     }
 }
 
-fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Fresh> {
+/// Rotates x, or rotates it back, as gradients are.
+fn fused(x: &Tensor, rotation: &Rotation, back: bool, past: usize, gap: Option<&Gap>) -> Result<Fresh> {
     let (_, columns, heads, size) = x.dims4()?;
     let half = rotation.cos.dim(1)?;
     let arch = arch();
@@ -51,6 +52,7 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
     let sin = sin.slice();
     let mut out = Fresh::new(numbers.len())?;
     out.write(heads * size, heads * size, |first, out| {
+        let mut negative = Vec::new();
         for (index, out) in out.chunks_exact_mut(heads * size).enumerate() {
             let place = first + index;
             let x = &numbers[place * heads * size..(place + 1) * heads * size];
@@ -58,7 +60,12 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
             let position = gap.map_or(column, |gap| gap.position(place / columns, column));
             let angle = position * half..(position + 1) * half;
             let cos = &cos[angle.clone()];
-            let sin = &sin[angle];
+            let mut sin = &sin[angle];
+            if back {
+                negative.clear();
+                negative.extend(sin.iter().map(|sin| -sin));
+                sin = &negative;
+            }
             let neighbours = rotation.neighbours;
             arch.dispatch(HeadRotation { out, x, size, cos, sin, neighbours });
         }

@@ -7,4 +7,6 @@ pub mod memory;
 #[cfg(target_family = "wasm")]
 mod page_memory;
 pub mod parallel;
+pub(crate) mod prefetch;
+pub mod simulated_threads;
 pub(crate) mod thread_pool;

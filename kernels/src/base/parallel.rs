@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::thread_pool;
+pub use super::thread_pool::threads;
+use super::{simulated_threads, thread_pool};
 
 /// A place in memory that threads write to, each at indices of its own.
 struct Places<T>(*mut T);
@@ -32,11 +33,20 @@ impl<T> Places<T> {
 }
 
 /// Calls `one` once with each index below `count`.
-pub(crate) fn each(count: usize, one: &(dyn Fn(usize) + Sync)) {
+#[track_caller]
+fn each(count: usize, one: &(dyn Fn(usize) + Sync)) {
+    if simulated_threads::threads().is_some() {
+        return simulated_threads::section(count, thread_pool::stretch, &|numbers| numbers.for_each(one));
+    }
+    // Another thread of rayon would have to be waked.
+    if count <= 1 || threads() == 1 {
+        return (0..count).for_each(one);
+    }
     (0..count).into_par_iter().for_each(one);
 }
 
 /// Returns the results of `one` for each index below `count`, in order.
+#[track_caller]
 pub fn map<U: Send>(count: usize, one: &(dyn Fn(usize) -> U + Sync)) -> Vec<U> {
     let mut made: Vec<U> = Vec::with_capacity(count);
     let places = Places(made.as_mut_ptr());
@@ -49,18 +59,24 @@ pub fn map<U: Send>(count: usize, one: &(dyn Fn(usize) -> U + Sync)) -> Vec<U> {
 
 /// Returns the results of `one` for each block of this many places and the index of its first one, in order; the last
 /// block may be shorter.
+#[track_caller]
 pub fn blocks<T: Send, U: Send>(places: &mut [T], block: usize, one: &(dyn Fn(usize, &mut [T]) -> U + Sync)) -> Vec<U> {
     let all = places.len();
     let block = block.max(1);
+    // Written, and as much is read.
+    simulated_threads::touches(2 * size_of_val(places));
     let places = Places(places.as_mut_ptr());
     // SAFETY: blocks lie within the slice and do not overlap, and the slice is borrowed until all are done.
     map(all.div_ceil(block), &|number| unsafe { one(number * block, places.block(number * block, block, all)) })
 }
 
 /// Calls `fill` like [`blocks`], where there is nothing to give back and blocks are short work.
+#[track_caller]
 pub fn fill<T: Send>(places: &mut [T], block: usize, fill: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let all = places.len();
     let block = block.max(1);
+    // As in `blocks`.
+    simulated_threads::touches(2 * size_of_val(places));
     let places = Places(places.as_mut_ptr());
     thread_pool::each(all.div_ceil(block), &|number, (): &mut ()| {
         // SAFETY: as in `blocks`.
@@ -69,10 +85,22 @@ pub fn fill<T: Send>(places: &mut [T], block: usize, fill: &(dyn Fn(usize, &mut 
 }
 
 /// Returns the results of `one` for each item, in order.
+#[track_caller]
 pub fn of_each<T: Send, U: Send>(items: impl IntoIterator<Item = T>, one: &(dyn Fn(T) -> U + Sync)) -> Vec<U> {
     let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
     let of = |_, item: &mut [Option<T>]| item.iter_mut().find_map(Option::take).map(one);
     blocks(&mut items, 1, &of).into_iter().flatten().collect()
+}
+
+/// Returns the results of `one` like [`of_each`], where each is short work that divides nothing itself.
+#[track_caller]
+pub(crate) fn of_each_short<T: Send, U: Send>(
+    items: impl IntoIterator<Item = T>,
+    one: &(dyn Fn(T) -> U + Sync),
+) -> Vec<U> {
+    let mut all: Vec<(Option<T>, Option<U>)> = items.into_iter().map(|item| (Some(item), None)).collect();
+    fill(&mut all, 1, &|_, all| all.iter_mut().for_each(|(item, made)| *made = item.take().map(one)));
+    all.into_iter().filter_map(|(_, made)| made).collect()
 }
 
 #[cfg(test)]
@@ -104,11 +132,9 @@ mod tests {
 
     #[test]
     fn items_are_handed_over_once() {
-        let items = (0..100).map(|number| vec![number; 2]);
-        assert_eq!(
-            of_each(items, &|item: Vec<usize>| item),
-            (0..100).map(|number| vec![number; 2]).collect::<Vec<_>>()
-        );
+        let items = || (0..100).map(|number| vec![number; 2]);
+        assert_eq!(of_each(items(), &|item: Vec<usize>| item), items().collect::<Vec<_>>());
+        assert_eq!(of_each_short(items(), &|item: Vec<usize>| item), items().collect::<Vec<_>>());
     }
 
     #[test]

@@ -12,12 +12,14 @@ use std::thread::Thread;
 
 use rayon::prelude::*;
 
+use super::simulated_threads;
+
 /// Number of looks for work before a helper sleeps: some tenths of a millisecond, more than what lies between two
 /// products.
 const LOOKS: usize = 4000;
-/// Number of parts that each thread takes of the work, about: few, so that each reads a long stretch of memory, and
-/// enough to end together.
-const PARTS: usize = 8;
+/// The share of what is left of its parts that a thread takes: long stretches of memory first, and then ever shorter ones, so
+/// that all end together.
+const SHARE: usize = 4;
 
 /// Work on the parts that a thread takes, by their numbers.
 type ThreadWork<'a> = &'a (dyn Fn(&mut dyn Iterator<Item = usize>) + Sync);
@@ -25,7 +27,7 @@ type ThreadWork<'a> = &'a (dyn Fn(&mut dyn Iterator<Item = usize>) + Sync);
 struct ThreadPool {
     /// The lock of the thread that asks for work.
     turn: Mutex<()>,
-    work: UnsafeCell<Option<(ThreadWork<'static>, usize, usize)>>,
+    work: UnsafeCell<Option<(ThreadWork<'static>, usize)>>,
     /// The number of the piece of work.
     number: AtomicUsize,
     /// 0 while there is no work, otherwise 1 and the number of helpers who are at it.
@@ -68,15 +70,37 @@ fn pool() -> Option<&'static ThreadPool> {
     (!helpers.is_empty()).then_some(pool)
 }
 
+/// Returns the number of threads that work is divided among.
+pub fn threads() -> usize {
+    simulated_threads::threads().unwrap_or_else(rayon::current_num_threads)
+}
+
+/// Returns how many parts a thread takes of so many that are left.
+pub(super) fn stretch(left: usize) -> usize {
+    share(left, threads())
+}
+
+fn share(left: usize, threads: usize) -> usize {
+    (left / (SHARE * threads)).max(1)
+}
+
 /// Calls `work` for each number below `count`, on all threads, with a buffer that each thread keeps meanwhile.
+#[track_caller]
 pub fn each<B: Default>(count: usize, work: &(dyn Fn(usize, &mut B) + Sync)) {
-    // Threads of a pool have others beside them that wait for them.
-    let is_apart = rayon::current_thread_index().is_none();
-    let pool = pool().filter(|_| is_apart && count > 1);
     let of_thread = |numbers: &mut dyn Iterator<Item = usize>| {
         let mut buffer = B::default();
         numbers.for_each(|number| work(number, &mut buffer));
     };
+    if simulated_threads::threads().is_some() {
+        return simulated_threads::section(count, stretch, &of_thread);
+    }
+    // Another thread of rayon would have to be waked.
+    if count <= 1 || threads() == 1 {
+        return of_thread(&mut (0..count));
+    }
+    // Threads of a pool have others beside them that wait for them.
+    let is_apart = rayon::current_thread_index().is_none();
+    let pool = pool().filter(|_| is_apart);
     match pool.map(|pool| (pool, pool.turn.try_lock())) {
         Some((pool, Ok(_turn))) => pool.each(count, &of_thread),
         Some((pool, Err(TryLockError::Poisoned(poisoned)))) => {
@@ -90,12 +114,11 @@ pub fn each<B: Default>(count: usize, work: &(dyn Fn(usize, &mut B) + Sync)) {
 
 impl ThreadPool {
     fn each(&self, count: usize, work: ThreadWork) {
-        let at_once = (count / (PARTS * (self.asleep.len() + 1))).max(1);
         // SAFETY: nobody has joined, since `open` is 0 while we hold the turn; and the work outlives this function's wait for
         // all who join.
         unsafe {
             let work = std::mem::transmute::<ThreadWork<'_>, ThreadWork<'static>>(work);
-            *self.work.get() = Some((work, count, at_once));
+            *self.work.get() = Some((work, count));
         }
         self.next.store(0, Relaxed);
         self.failed.store(false, Relaxed);
@@ -107,9 +130,16 @@ impl ThreadPool {
             }
         }
         // Even after a panic nothing ends before all have left.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.take(work, count, at_once)));
-        while self.open.compare_exchange_weak(1, 0, AcqRel, Relaxed).is_err() {
-            std::hint::spin_loop();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.take(work, count)));
+        let mut looks = 0;
+        while self.open.compare_exchange(1, 0, AcqRel, Relaxed).is_err() {
+            looks += 1;
+            if looks < LOOKS {
+                std::hint::spin_loop();
+            } else {
+                // A helper whose processor another process has can go on only where this thread makes room.
+                std::thread::yield_now();
+            }
         }
         match ended {
             Err(panic) => std::panic::resume_unwind(panic),
@@ -119,10 +149,11 @@ impl ThreadPool {
     }
 
     /// Takes parts while there are some.
-    fn take(&self, work: ThreadWork, count: usize, at_once: usize) {
+    fn take(&self, work: ThreadWork, count: usize) {
+        let end = |first: usize| first + share(count - first, self.asleep.len() + 1);
         let stretches = std::iter::from_fn(|| {
-            let first = self.next.fetch_add(at_once, Relaxed);
-            (first < count).then(|| first..count.min(first + at_once))
+            let taken = self.next.fetch_update(Relaxed, Relaxed, |first| (first < count).then(|| end(first)));
+            taken.ok().map(|first| first..end(first))
         });
         work(&mut stretches.flatten());
     }
@@ -136,8 +167,8 @@ impl ThreadPool {
                 continue;
             }
             // SAFETY: it was written before `open` was set, and is not written while one who has joined has not left.
-            if let Some((work, count, at_once)) = unsafe { *self.work.get() }
-                && catch_unwind(AssertUnwindSafe(|| self.take(work, count, at_once))).is_err()
+            if let Some((work, count)) = unsafe { *self.work.get() }
+                && catch_unwind(AssertUnwindSafe(|| self.take(work, count))).is_err()
             {
                 self.failed.store(true, Relaxed);
             }
@@ -191,6 +222,18 @@ mod tests {
         (0..8).into_par_iter().for_each(|_| ask());
         std::thread::sleep(std::time::Duration::from_millis(20));
         ask();
+    }
+
+    #[test]
+    fn stretches_are_long_first_and_single_parts_last() {
+        let mut left = 1000;
+        let mut stretches = Vec::new();
+        while left > 0 {
+            stretches.push(share(left, 2));
+            left -= share(left, 2);
+        }
+        assert_eq!((stretches[0], stretches.last()), (125, Some(&1)));
+        assert!(stretches.is_sorted_by(|a, b| a >= b));
     }
 
     #[test]

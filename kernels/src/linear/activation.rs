@@ -1,16 +1,16 @@
 //! Activation functions of MLPs, and their gradients.
 
 use candle_core::{DType, Tensor};
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use crate::arguments::activation::Activation;
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::device;
-use crate::numbers::elementwise::{BinaryFunction, UnaryFunction, map, times, zip};
+use crate::numbers::elementwise::{BinaryFunction, UnaryFunction, map, zip};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat, math};
 use crate::tape::ArgumentGradients;
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Compiles the code once for each activation, so that its loops have no branch.
 macro_rules! with_activation {
@@ -80,7 +80,7 @@ pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
         Implementation::Fused => fused(x, act)?.tensor(x.dims(), x.dtype()),
         Implementation::Recorded => {
             let from = x.detach();
-            record("activate", fused(x, act)?, x.dims(), &[x], move |_, gradient| {
+            record_by_gradient("activate", fused(x, act)?, x.dims(), &[x], move |gradient| {
                 Ok(vec![Some(activation_gradient(&from, gradient, act)?)])
             })
         }
@@ -97,7 +97,8 @@ pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Ten
             let from = gate.detach();
             let times = up.detach();
             let asked = [gate.track_op(), up.track_op()];
-            record("activate_gated", fused_gated(gate, up, act)?, gate.dims(), &[gate, up], move |_, gradient| {
+            let result = fused_gated(gate, up, act)?;
+            record_by_gradient("activate_gated", result, gate.dims(), &[gate, up], move |gradient| {
                 gated_gradients(&from, &times, gradient, act, asked)
             })
         }
@@ -191,7 +192,7 @@ pub(crate) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation
     out.tensor(x.dims(), DType::F32)
 }
 
-/// Computes the gradients of gate and up, given that of act(gate) * up.
+/// Computes the gradients of gate and up, given that of act(gate) * up, in one pass over memory.
 fn gated_gradients(
     gate: &Tensor,
     up: &Tensor,
@@ -199,7 +200,69 @@ fn gated_gradients(
     act: Activation,
     asked: [bool; 2],
 ) -> Result<ArgumentGradients> {
-    let of_gate = || activation_gradient(gate, &times(up, gradient)?, act);
-    let of_up = || times(&activate(&gate.detach(), act)?, gradient);
-    Ok(vec![asked[0].then(of_gate).transpose()?, asked[1].then(of_up).transpose()?])
+    let [gates, ups, gradients] = [flat(gate)?, flat(up)?, flat(gradient)?];
+    let [gates, ups, gradients] = [FlatNumbers::of(&gates)?, FlatNumbers::of(&ups)?, FlatNumbers::of(&gradients)?];
+    let [gates, ups, gradients] = [gates.slice(), ups.slice(), gradients.slice()];
+    let arch = arch();
+    let mut of_gate = Fresh::new(gates.len())?;
+    let mut of_up = Fresh::new(gates.len())?;
+    let place = of_up.pointer();
+    of_gate.write(1, 1, |begin, of_gate| {
+        let part = begin..begin + of_gate.len();
+        // SAFETY: the same part of the other result, which nobody else writes.
+        let of_up = unsafe { place.part(begin, of_gate.len()) };
+        let [gate, up, gradient] = [&gates[part.clone()], &ups[part.clone()], &gradients[part]];
+        with_activation!(act, function => {
+            arch.dispatch(GatedGradients { of_gate, of_up, gate, up, gradient, function });
+        });
+    });
+    let tensor = |asked: bool, found: Fresh| asked.then(|| found.tensor(gate.dims(), DType::F32)).transpose();
+    Ok(vec![tensor(asked[0], of_gate)?, tensor(asked[1], of_up)?])
+}
+
+/// The gradients of a gate and of what it is multiplied with.
+struct GatedGradients<'a, F> {
+    of_gate: &'a mut [f32],
+    of_up: &'a mut [f32],
+    gate: &'a [f32],
+    up: &'a [f32],
+    gradient: &'a [f32],
+    function: F,
+}
+
+impl<F: UnaryFunction> WithSimd for GatedGradients<'_, F>
+where
+    ActivationSlope<F>: BinaryFunction,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (of_gate, of_gate_rest) = S::as_mut_simd_f32s(self.of_gate);
+        let (of_up, of_up_rest) = S::as_mut_simd_f32s(self.of_up);
+        let (gate, gate_rest) = S::as_simd_f32s(self.gate);
+        let (up, up_rest) = S::as_simd_f32s(self.up);
+        let (gradient, gradient_rest) = S::as_simd_f32s(self.gradient);
+        let factors = up.iter().zip(gradient);
+        for (((of_gate, of_up), gate), (up, gradient)) in of_gate.iter_mut().zip(of_up).zip(gate).zip(factors) {
+            [*of_gate, *of_up] = gated_slopes(simd, [*gate, *up, *gradient], self.function);
+        }
+        if !gate_rest.is_empty() {
+            let gate = simd.partial_load_f32s(gate_rest);
+            let up = simd.partial_load_f32s(up_rest);
+            let gradient = simd.partial_load_f32s(gradient_rest);
+            let [of_gate, of_up] = gated_slopes(simd, [gate, up, gradient], self.function);
+            simd.partial_store_f32s(of_gate_rest, of_gate);
+            simd.partial_store_f32s(of_up_rest, of_up);
+        }
+    }
+}
+
+#[inline(always)]
+fn gated_slopes<S: Simd, F: UnaryFunction>(simd: S, [gate, up, gradient]: [S::f32s; 3], function: F) -> [S::f32s; 2]
+where
+    ActivationSlope<F>: BinaryFunction,
+{
+    let of_gate = ActivationSlope(function).of(simd, gate, simd.mul_f32s(up, gradient));
+    [of_gate, simd.mul_f32s(function.of(simd, gate), gradient)]
 }

@@ -123,7 +123,7 @@ fn fused(x: &Tensor, weights: &Tensor) -> Result<Fresh> {
     let numbers = numbers.slice();
     let by = FlatNumbers::of(&weights)?;
     let by = by.slice();
-    let found = parallel::map(sizes.pieces(), &|number| {
+    let found = parallel::of_each_short(0..sizes.pieces(), &|number| {
         let piece = sizes.piece(number);
         let mut out = vec![0.0; piece.rows.len() * LANES];
         let x = piece.taken(numbers, sizes.networks);
@@ -151,7 +151,7 @@ fn gradients(x: &Tensor, weights: &Tensor, gradient: &Tensor, asked: [bool; 2]) 
     let by = by.slice();
     let gradient = FlatNumbers::of(&gradient)?;
     let gradient = gradient.slice();
-    let found = parallel::map(sizes.pieces(), &|number| {
+    let found = parallel::of_each_short(0..sizes.pieces(), &|number| {
         let piece = sizes.piece(number);
         let weights = sizes.weights(by, &piece);
         let mut of_x = vec![0.0; piece.rows.len() * LANES];

@@ -42,6 +42,14 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Returns the bytes that this many of the matrix's numbers, all of a packed one, are stored in.
+    pub(super) fn bytes(&self, numbers: usize) -> usize {
+        match self {
+            Self::Numbers { storage, .. } => numbers * storage.dtype().size_in_bytes(),
+            Self::Packed(packed) => packed.bytes(),
+        }
+    }
+
     /// Returns whether products round what they read to bf16, as the matrix is.
     pub(super) fn rounds(&self) -> bool {
         matches!(self, Self::Packed(packed) if packed.rounding() == Some(Rounding::Bf16))

@@ -14,21 +14,20 @@ pub(crate) mod matrix;
 mod of_input;
 pub(crate) mod packed;
 pub(crate) mod product;
-mod rounded;
+pub(crate) mod rounded;
 pub(crate) mod tile;
 mod turned;
 
 use candle_core::{DType, Tensor};
-use rayon::prelude::*;
 
 use crate::arguments::activation::Activation;
-use crate::base::error::Result;
-use crate::base::thread_pool;
+use crate::base::error::{Result, bail};
+use crate::base::{parallel, simulated_threads, thread_pool};
 use crate::device;
 use crate::numbers::elementwise::{sum, summed};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, OutputPointer, flat};
 use crate::tape::ArgumentGradients;
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 use activation::{activate_plain, activation_gradient};
 use factor::{Factor, Onto, multiply};
 use matrix::Matrix;
@@ -45,9 +44,34 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         (Some(sizes), Implementation::Recorded) => {
             let result = mapped(x, weight, bias, None, &sizes)?;
             let map = Linear::of(x, weight, bias)?;
-            record("linear", result, &sizes.shape(x), &arguments, move |_, gradient| map.gradients(gradient))
+            record_by_gradient("linear", result, &sizes.shape(x), &arguments, move |gradient| map.gradients(gradient))
         }
         _ => linear_plain(x, weight, bias),
+    }
+}
+
+/// Computes x W^T + b as [`linear`] does, with x and W rounded to bf16 and sums in f32. Gradients pass the rounding by: they are
+/// those of the numbers as they are.
+pub fn linear_rounded(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let arguments = arguments(x, weight, bias);
+    match (LinearSizes::of(x, weight, bias), Implementation::of(&arguments)) {
+        (Some(sizes), Implementation::Fused) => {
+            mapped_rounded(x, weight, bias, &sizes)?.tensor(&sizes.shape(x), x.dtype())
+        }
+        (Some(sizes), Implementation::Recorded) => {
+            let result = mapped_rounded(x, weight, bias, &sizes)?;
+            let map = Linear::of(x, weight, bias)?;
+            record_by_gradient("linear_rounded", result, &sizes.shape(x), &arguments, move |gradient| {
+                map.gradients(gradient)
+            })
+        }
+        _ => bail!(
+            Shape,
+            "expected f32 in the CPU's memory for products of bf16, and rows and a bias that fit a matrix {:?}, found {:?} of {:?}",
+            weight.dims(),
+            x.dtype(),
+            x.dims()
+        ),
     }
 }
 
@@ -64,7 +88,7 @@ pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act:
             let inner = mapped(x, weight, bias, None, &sizes)?.tensor(&shape, x.dtype())?;
             let result = activation::fused(&inner, act)?;
             let map = Linear::of(x, weight, bias)?;
-            record("linear_activated", result, &shape, &arguments, move |_, gradient| {
+            record_by_gradient("linear_activated", result, &shape, &arguments, move |gradient| {
                 map.gradients(&activation_gradient(&inner, gradient, act)?)
             })
         }
@@ -88,7 +112,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match way {
         Implementation::Recorded => {
             let asked = [a.track_op(), b.track_op()];
-            record("add", summed(a, b)?, a.dims(), &[a, b], move |_, gradient| {
+            record_by_gradient("add", summed(a, b)?, a.dims(), &[a, b], move |gradient| {
                 Ok(asked.iter().map(|asked| asked.then(|| gradient.clone())).collect())
             })
         }
@@ -132,7 +156,29 @@ fn mapped(
     fused(x, &Matrix::of(&weight)?, bias, act, *sizes)
 }
 
+fn mapped_rounded(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    LinearSizes(sizes): &LinearSizes,
+) -> Result<Fresh> {
+    let weight = weight.detach().contiguous()?;
+    fused_by(rounded::product, x, &Matrix::of(&weight)?, bias, None, *sizes)
+}
+
 pub(crate) fn fused(
+    x: &Tensor,
+    weight: &Matrix,
+    bias: Option<&Tensor>,
+    act: Option<Activation>,
+    sizes: ProductSizes,
+) -> Result<Fresh> {
+    fused_by(product::product, x, weight, bias, act, sizes)
+}
+
+/// Computes a linear map by a function that writes its product.
+fn fused_by(
+    product: fn(&mut Fresh, &[f32], &Matrix, ProductSizes, Finish),
     x: &Tensor,
     weight: &Matrix,
     bias: Option<&Tensor>,
@@ -145,7 +191,7 @@ pub(crate) fn fused(
     let finish = Finish { bias: bias.as_ref().map(FlatNumbers::slice), act };
     let x_numbers = FlatNumbers::of(&flat_x)?;
     let mut result = Fresh::new(sizes.rows * sizes.out)?;
-    product::product(&mut result, x_numbers.slice(), weight, sizes, finish);
+    product(&mut result, x_numbers.slice(), weight, sizes, finish);
     Ok(result)
 }
 
@@ -171,7 +217,9 @@ const TILE: usize = 32;
 
 /// A linear map and its input, for the backward pass.
 struct Linear {
-    x: Tensor,
+    /// The input, where the weight needs a gradient.
+    x: Option<Tensor>,
+    x_shape: Vec<usize>,
     weight: Tensor,
     /// Whether x, weight and bias need gradients; the last only if there is a bias.
     asked: Vec<bool>,
@@ -180,7 +228,9 @@ struct Linear {
 impl Linear {
     pub fn of(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let asked = [x, weight].into_iter().chain(bias).map(Tensor::track_op).collect();
-        Ok(Self { x: flat(x)?, weight: flat(weight)?, asked })
+        let x_shape = x.dims().to_vec();
+        let x = weight.track_op().then(|| flat(x)).transpose()?;
+        Ok(Self { x, x_shape, weight: flat(weight)?, asked })
     }
 
     /// Computes the gradients of x, weight and bias, given that of the result.
@@ -188,13 +238,14 @@ impl Linear {
         let (out, inner) = self.weight.dims2()?;
         let gradient = flat(gradient)?;
         let numbers = FlatNumbers::of(&gradient)?;
-        let x = FlatNumbers::of(&self.x)?;
+        let x = self.x.as_ref().map(FlatNumbers::of).transpose()?;
+        let x = x.as_ref().map(FlatNumbers::slice).unwrap_or_default();
         let weight = FlatNumbers::of(&self.weight)?;
         let sizes = [numbers.slice().len() / out.max(1), inner, out];
         let parts = self.asked.iter().enumerate().map(|(part, asked)| {
             let make = || match part {
-                0 => self.of_x(numbers.slice(), weight.slice())?.tensor(self.x.dims(), DType::F32),
-                1 => of_weight(numbers.slice(), x.slice(), sizes)?.tensor(self.weight.dims(), DType::F32),
+                0 => self.of_x(numbers.slice(), weight.slice())?.tensor(&self.x_shape, DType::F32),
+                1 => of_weight(numbers.slice(), x, sizes)?.tensor(self.weight.dims(), DType::F32),
                 _ => column_sums(numbers.slice(), out)?.tensor(&[out], DType::F32),
             };
             asked.then(make).transpose()
@@ -251,7 +302,10 @@ pub(crate) unsafe fn in_tiles(target: OutputPointer, [m, n, k]: [usize; 3], a: F
     };
     match down * across {
         1 => one(0),
-        tiles => thread_pool::each(tiles, &|index, (): &mut ()| one(index)),
+        tiles => {
+            simulated_threads::touches(4 * (m * k + k * n + m * n));
+            thread_pool::each(tiles, &|index, (): &mut ()| one(index));
+        }
     }
 }
 
@@ -262,7 +316,7 @@ fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
     if cost < WORTH_THREADS {
         return (m, n);
     }
-    let wanted = 2 * rayon::current_num_threads();
+    let wanted = 2 * parallel::threads();
     let of_longer = wanted.min(m.max(n).div_ceil(TILE));
     let of_shorter = wanted.div_ceil(of_longer).min(m.min(n).div_ceil(TILE));
     let (down, across) = if m < n { (of_shorter, of_longer) } else { (of_longer, of_shorter) };
@@ -273,16 +327,13 @@ fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
 pub(crate) fn column_sums(numbers: &[f32], width: usize) -> Result<Fresh> {
     /// Rows of a partial sum; where they begin depends on the sizes only.
     const ROWS: usize = 256;
-    let mut parts: Vec<Vec<f32>> = numbers
-        .par_chunks(ROWS * width.max(1))
-        .map(|rows| {
-            let mut sums = vec![0.0; width];
-            for row in rows.chunks_exact(width.max(1)) {
-                add_to(&mut sums, row);
-            }
-            sums
-        })
-        .collect();
+    let mut parts: Vec<Vec<f32>> = parallel::of_each_short(numbers.chunks(ROWS * width.max(1)), &|rows| {
+        let mut sums = vec![0.0; width];
+        for row in rows.chunks_exact(width.max(1)) {
+            add_to(&mut sums, row);
+        }
+        sums
+    });
     let mut total = vec![0.0; width];
     parts.drain(..).for_each(|part| add_to(&mut total, &part));
     Ok(Fresh::from(total))

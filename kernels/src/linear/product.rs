@@ -8,7 +8,7 @@ use super::rounded;
 use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use super::turned::turned;
 use crate::base::instructions::arch;
-use crate::base::thread_pool;
+use crate::base::{simulated_threads, thread_pool};
 use crate::numbers::Fresh;
 
 /// Number of rows up to which dot products are at least as fast as tiles, whose weights are packed first. (Measured, with
@@ -79,6 +79,7 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
         tile(0, &mut Vec::new(), &mut Vec::new());
     } else {
         let each = |number, [buffer, turning]: &mut [Vec<f32>; 2]| tile(number, buffer, turning);
+        simulated_threads::touches(4 * rows * (inner + out) + weight.bytes(inner * out));
         thread_pool::each(tiles.count(), &each);
     }
 }

@@ -5,6 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::activation::with_activation;
 use super::factor::{Factor, Onto, multiply};
 use crate::arguments::activation::Activation;
+use crate::base::parallel::threads;
 use crate::numbers::OutputPointer;
 use crate::numbers::elementwise::UnaryFunction;
 
@@ -30,13 +31,13 @@ pub(crate) struct Finish<'a> {
 
 /// Returns the width of tiles, which makes strips of equal width, a multiple of the number of threads.
 pub(super) fn tile_columns(out: usize) -> usize {
-    let strips = out.div_ceil(TILE_COLUMNS).next_multiple_of(rayon::current_num_threads());
+    let strips = out.div_ceil(TILE_COLUMNS).next_multiple_of(threads());
     out.div_ceil(strips).next_multiple_of(16)
 }
 
 /// Returns the height of tiles, which is smaller where there would be too few tiles for the threads.
 pub(super) fn tile_rows(rows: usize, across: usize) -> usize {
-    let down = (2 * rayon::current_num_threads()).div_ceil(across).max(rows.div_ceil(TILE_ROWS));
+    let down = (2 * threads()).div_ceil(across).max(rows.div_ceil(TILE_ROWS));
     rows.div_ceil(down).next_multiple_of(16)
 }
 

@@ -93,8 +93,8 @@ pub fn totals_of(rows: UnembeddedRows, goes_on: GoesOn) -> Result<Tensor> {
     totals_by(rows, WORDS, goes_on)
 }
 
-/// Computes KL(softmax(p) || softmax(q)) of each row of q, in nats: `[rows]`, in f64, but in f32 where q has a gradient. The
-/// rows of q are as many as those of p, or several times as many: each time all rows of p.
+/// Computes KL(softmax(p) || softmax(q)) of each row, in nats: `[rows]`, in f64, but in f32 where q has a gradient. One of them
+/// may have several times as many rows as the other, whose rows then stand beside each of these copies.
 pub fn divergences_of(p: UnembeddedRows, q: UnembeddedRows, goes_on: GoesOn) -> Result<Tensor> {
     divergences_by(p, q, WORDS, goes_on)
 }
@@ -108,6 +108,16 @@ pub fn compared_of(
     goes_on: GoesOn,
 ) -> Result<Vec<Vec<ComparedRow>>> {
     compared_by(p, others, targets, WORDS, goes_on)
+}
+
+/// Gives every block of the logits of two predictions of as many rows to `take`, each once.
+pub fn each_block_beside(
+    p: UnembeddedRows,
+    q: UnembeddedRows,
+    goes_on: GoesOn,
+    take: &mut dyn FnMut(&LogitsBeside),
+) -> Result<()> {
+    blocks_beside_by(p, q, WORDS, goes_on, take)
 }
 
 /// Returns the `count` likeliest words of each row.
@@ -132,6 +142,18 @@ pub(super) struct RowSums {
 const NO_WORD: u32 = u32::MAX;
 
 impl Unembedding {
+    /// Returns the unembedding whose logits are those of this one divided by a temperature.
+    #[must_use]
+    pub fn at_temperature(&self, temperature: f64) -> Self {
+        let scale = Some(self.scale.unwrap_or(1.0) / temperature);
+        Self { scale, cap: self.cap.map(|cap| cap / temperature), ..self.clone() }
+    }
+
+    /// Returns the number of words.
+    pub fn words(&self) -> Result<usize> {
+        Ok(self.dims()?[0])
+    }
+
     /// Returns the numbers of words and of what each reads.
     pub(super) fn dims(&self) -> Result<[usize; 2]> {
         match &self.matrix {
@@ -319,7 +341,7 @@ impl LossSlopes {
         let means = self.means.rows(&rows).chunks_exact_mut(inner);
         let of_targets = self.of_targets.rows(&rows).chunks_exact_mut(inner);
         let each = logits.chunks_exact_mut(words.len()).zip(means.zip(of_targets)).enumerate();
-        parallel::of_each(each, &|(at, (logits, (mean, of_target)))| {
+        parallel::of_each_short(each, &|(at, (logits, (mean, of_target)))| {
             let caps = part.cap_slopes(logits);
             let target = (targets[at] as usize).wrapping_sub(words.start);
             if target < words.len() {
@@ -352,13 +374,15 @@ fn height(rows: usize) -> usize {
 }
 
 /// Computes log(sum of e^logits) of each row of a block.
-fn block_totals(logits: &[f32], width: usize) -> Vec<f32> {
+pub(super) fn block_totals(logits: &[f32], width: usize) -> Vec<f32> {
     let arch = arch();
-    parallel::map(logits.len() / width, &|row| arch.dispatch(Total { logits: &logits[row * width..(row + 1) * width] }))
+    parallel::of_each_short(0..logits.len() / width, &|row| {
+        arch.dispatch(Total { logits: &logits[row * width..(row + 1) * width] })
+    })
 }
 
 /// Computes log(e^a + e^b).
-fn joined(a: f64, b: f64) -> f64 {
+pub(super) fn joined(a: f64, b: f64) -> f64 {
     let (least, most) = if a < b { (a, b) } else { (b, a) };
     if least == f64::NEG_INFINITY { most } else { most + (least - most).exp().ln_1p() }
 }
@@ -406,25 +430,31 @@ fn losses_in_blocks(
 pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize, goes_on: GoesOn) -> Result<Tensor> {
     let [p_words, p_inner] = p.by.dims()?;
     let [q_words, inner] = q.by.dims()?;
-    let rows = q.x.elem_count() / inner.max(1);
-    let copies = rows / (p.x.elem_count() / p_inner.max(1)).max(1);
-    if p_words != q_words || copies * (p.x.elem_count() / p_inner.max(1)) != rows {
+    let of_p = p.x.elem_count() / p_inner.max(1);
+    let of_q = q.x.elem_count() / inner.max(1);
+    let rows = of_p.max(of_q);
+    let few = of_p.min(of_q);
+    let copies = rows / few.max(1);
+    if p_words != q_words || copies * few != rows {
         bail!(Shape, "expected as many rows and words of both predictions, found {p_words} and {q_words} words");
     }
     let p_x = p.x.detach().reshape(((), p_inner))?;
     let way = if p.by.way(&p_x)? == Implementation::Fused { q.by.way(q.x)? } else { Implementation::Plain };
+    // Rows that stand beside copies have the sum of their gradients, which candle's operations make.
+    let way = if of_p > of_q && way == Implementation::Recorded { Implementation::Plain } else { way };
     // Where logits are replaced by slopes, each row of q needs its own of p.
-    let p_x = if copies > 1 && way != Implementation::Fused { p_x.repeat((copies, 1))? } else { p_x };
+    let p_x = if of_q > of_p && way != Implementation::Fused { p_x.repeat((copies, 1))? } else { p_x };
     if way == Implementation::Plain {
-        return divergences_plain(&p.by.logits_plain(&p_x)?, &q.by.logits_plain(q.x)?);
+        let q_x = if of_p > of_q { q.x.reshape((of_q, inner))?.repeat((copies, 1))? } else { q.x.clone() };
+        return divergences_plain(&p.by.logits_plain(&p_x)?, &q.by.logits_plain(&q_x)?);
     }
     let from_p = flat(&p_x)?;
     let from_q = flat(q.x)?;
-    let mut sums = RowsBeside(vec![None; rows]);
+    let mut sums = RowsBeside::new(rows);
     let mut slopes = (way == Implementation::Recorded).then(|| SlopesBeside::new(rows, inner));
     side_by_side((p.by, &from_p), (q.by, &from_q), words, goes_on, |block| {
         let before = sums.totals(&block.rows);
-        sums.add(&block);
+        sums.add(&block.seen());
         match &mut slopes {
             None => Ok(()),
             Some(slopes) => slopes.add([&before, &sums.totals(&block.rows)], block),
@@ -439,18 +469,70 @@ pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize,
     record("divergences_of", divergences, &[rows], &[q.x], move |_, gradient| times_gradients(&slopes, &dims, gradient))
 }
 
-/// Logits of p and q for some words, and for some rows of q.
+pub(crate) fn blocks_beside_by(
+    p: UnembeddedRows,
+    q: UnembeddedRows,
+    words: usize,
+    goes_on: GoesOn,
+    take: &mut dyn FnMut(&LogitsBeside),
+) -> Result<()> {
+    let [all, p_inner] = p.by.dims()?;
+    let [q_words, q_inner] = q.by.dims()?;
+    let rows = p.x.elem_count() / p_inner.max(1);
+    if all != q_words || q.x.elem_count() / q_inner.max(1) != rows {
+        bail!(Shape, "expected as many rows and words of both predictions, found {all} and {q_words} words");
+    }
+    let [p_x, q_x] = [p.x.detach(), q.x.detach()];
+    if p.by.way(&p_x)? == Implementation::Plain || q.by.way(&q_x)? == Implementation::Plain {
+        let [p, q] = [(p.by, &p_x), (q.by, &q_x)].map(|(by, x)| flat(&by.logits_plain(x)?.to_device(&Device::Cpu)?));
+        let [p, q] = [p?, q?];
+        let [p, q] = [FlatNumbers::of(&p)?, FlatNumbers::of(&q)?];
+        take(&LogitsBeside { rows: 0..rows, words: 0..all, p: p.slice(), q: q.slice() });
+        return Ok(());
+    }
+    side_by_side((p.by, &flat(&p_x)?), (q.by, &flat(&q_x)?), words, goes_on, |block| {
+        take(&block.seen());
+        Ok(())
+    })
+}
+
+/// Logits of two predictions p and q for some words, and for some rows: `[rows, words]` each. Where one of them has fewer
+/// rows they stand again and again beside those of the other, which the rows are.
+#[derive(Debug, Clone)]
+pub struct LogitsBeside<'a> {
+    pub rows: Range<usize>,
+    pub words: Range<usize>,
+    pub p: &'a [f32],
+    pub q: &'a [f32],
+}
+
+impl LogitsBeside<'_> {
+    /// Returns the logits p and q of a row, by its number among those of the block.
+    pub fn row(&self, row: usize) -> [&[f32]; 2] {
+        let width = self.words.len();
+        let begin = row * width;
+        [self.p, self.q].map(|logits| &logits[begin % logits.len()..][..width])
+    }
+}
+
+/// Logits of p and q for some words, and for some rows, as [`LogitsBeside`], to be replaced.
 struct BlockBeside<'a> {
     rows: Range<usize>,
     words: Range<usize>,
-    /// Logits of the rows of p, each time all of which the rows of q are.
     p: &'a mut [f32],
     q: &'a mut [f32],
     /// Unembedding of q for these words.
     by: &'a Unembedding,
 }
 
-/// Calls `take` with every block of the logits of p and q; q has as many rows as p, or several times as many.
+impl BlockBeside<'_> {
+    fn seen(&self) -> LogitsBeside<'_> {
+        let Self { rows, words, p, q, .. } = self;
+        LogitsBeside { rows: rows.clone(), words: words.clone(), p, q }
+    }
+}
+
+/// Calls `take` with every block of the logits of p and q; one of them may have several times as many rows as the other.
 fn side_by_side(
     (p_by, p): (&Unembedding, &Tensor),
     (q_by, q): (&Unembedding, &Tensor),
@@ -459,15 +541,18 @@ fn side_by_side(
     mut take: impl FnMut(BlockBeside) -> Result<()>,
 ) -> Result<()> {
     let [all, p_inner] = p_by.dims()?;
-    let [_, inner] = q_by.dims()?;
+    let [_, q_inner] = q_by.dims()?;
     let p = FlatNumbers::of(p)?;
     let q = FlatNumbers::of(q)?;
-    let count = p.slice().len() / p_inner;
-    let copies = q.slice().len() / inner / count;
+    let [of_p, of_q] = [(p_by, p.slice(), p_inner), (q_by, q.slice(), q_inner)];
+    let has_copies_of_p = p.slice().len() / p_inner > q.slice().len() / q_inner;
+    let ((by, x, few_inner), (copied_by, copied, inner)) = if has_copies_of_p { (of_q, of_p) } else { (of_p, of_q) };
+    let count = x.len() / few_inner;
+    let copies = copied.len() / inner / count;
     let mut memory = Fresh::new(ROWS.min(copies * count) * words.min(all))?;
-    p_by.each_block(p.slice(), words, goes_on, |LogitBlock { rows, words, logits }, _| {
-        let by = &q_by.part(&words)?;
-        // Copies lie one after the other only where a block has all rows of p.
+    by.each_block(x, words, goes_on, |LogitBlock { rows, words, logits }, part| {
+        let copied_part = &copied_by.part(&words)?;
+        // Copies lie one after the other only where a block has all rows of the other.
         let at_once = if rows.len() == count && count > FEW_ROWS { ROWS / count } else { 1 };
         for first in (0..copies).step_by(at_once) {
             if !goes_on() {
@@ -475,8 +560,10 @@ fn side_by_side(
             }
             let last = copies.min(first + at_once) - 1;
             let rows = first * count + rows.start..last * count + rows.end;
-            let q = by.logits(&q.slice()[rows.start * inner..rows.end * inner], &mut memory)?;
-            take(BlockBeside { rows, words: words.clone(), p: &mut *logits, q, by })?;
+            let copied = copied_part.logits(&copied[rows.start * inner..rows.end * inner], &mut memory)?;
+            let (p, q, by) =
+                if has_copies_of_p { (copied, &mut *logits, part) } else { (&mut *logits, copied, copied_part) };
+            take(BlockBeside { rows, words: words.clone(), p, q, by })?;
         }
         Ok(())
     })
@@ -507,7 +594,7 @@ impl SlopesBeside {
         let logits = p.chunks_exact_mut(words.len()).zip(q.chunks_exact_mut(words.len()));
         let differences = self.differences.rows(&rows).chunks_exact_mut(inner);
         let sums = differences.zip(self.means.rows(&rows).chunks_exact_mut(inner));
-        parallel::of_each(logits.zip(sums).enumerate(), &|(at, ((p, q), (differences, means)))| {
+        parallel::of_each_short(logits.zip(sums).enumerate(), &|(at, ((p, q), (differences, means)))| {
             let totals = after[at];
             // The shares that the words so far have now.
             let [of_p, of_q] = [0, 1].map(|of| (before[at][of] - totals[of]).exp());
@@ -532,18 +619,21 @@ impl SlopesBeside {
     }
 }
 
-/// Sums of each row of two predictions so far.
-struct RowsBeside(Vec<Option<DivergenceSums>>);
+/// Sums of each row of two predictions so far, from which their divergences are computed.
+pub struct RowsBeside(Vec<Option<DivergenceSums>>);
 
 impl RowsBeside {
+    /// Begins the sums of so many rows.
+    pub fn new(rows: usize) -> Self {
+        Self(vec![None; rows])
+    }
+
     /// Adds the sums of the rows of a block.
-    fn add(&mut self, block: &BlockBeside) {
+    pub fn add(&mut self, block: &LogitsBeside) {
         let arch = arch();
-        let width = block.words.len();
-        let BlockBeside { p, q, .. } = block;
-        let found = parallel::map(block.rows.len(), &|row| {
-            let begin = row * width;
-            arch.dispatch(Divergence { p: &p[begin % p.len()..][..width], q: &q[begin..][..width] })
+        let found = parallel::of_each_short(0..block.rows.len(), &|row| {
+            let [p, q] = block.row(row);
+            arch.dispatch(Divergence { p, q })
         });
         for (sums, found) in self.0[block.rows.clone()].iter_mut().zip(found) {
             *sums = Some(sums.map_or(found, |before| before.joined(found)));
@@ -556,7 +646,8 @@ impl RowsBeside {
         self.0[rows.clone()].iter().map(|sums| sums.map_or(none, |sums| sums.divergence().totals)).collect()
     }
 
-    fn divergences(self) -> Vec<RowDivergence> {
+    /// Returns the divergence of p from q in each row, whose words have all been added.
+    pub fn divergences(self) -> Vec<RowDivergence> {
         self.0.into_iter().flatten().map(DivergenceSums::divergence).collect()
     }
 }
@@ -582,12 +673,12 @@ pub(crate) fn compared_by(
         return [&p_x].into_iter().chain(&xs).map(|x| compared_plain(&p, &by.logits_plain(x)?, targets)).collect();
     }
     let copies = Tensor::cat(&xs.iter().map(|x| x.reshape((count, inner))).collect::<Result<Vec<_>, _>>()?, 0)?;
-    let mut sums = RowsBeside(vec![None; xs.len() * count]);
+    let mut sums = RowsBeside::new(xs.len() * count);
     let of_copies = targets.repeat(xs.len());
     let mut of_p = vec![0.0; count];
     let mut of_others = vec![0.0; of_copies.len()];
     side_by_side((by, &flat(&p_x)?), (by, &flat(&copies)?), words, goes_on, |block| {
-        sums.add(&block);
+        sums.add(&block.seen());
         let BlockBeside { rows, words, p, q, .. } = &block;
         let first = rows.start % count;
         pick(&mut of_p, targets, &(first..first + p.len() / words.len()), words, p);

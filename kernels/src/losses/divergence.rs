@@ -37,11 +37,12 @@ pub fn divergences(p: &Tensor, q: &Tensor) -> Result<Tensor> {
     record("divergences", found, shape, &[q], move |_, gradient| Ok(vec![Some(back(&p, &from_q, &rows, gradient)?)]))
 }
 
-/// A row of two logits.
+/// Divergence of the predictions of a row, softmax(p) from softmax(q).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RowDivergence {
+pub struct RowDivergence {
     /// log(sum of e^p), and the same of q.
     pub totals: [f64; 2],
+    /// KL(softmax(p) || softmax(q)), in nats.
     pub divergence: f64,
 }
 
@@ -88,7 +89,7 @@ fn by_row(p: &Tensor, q: &Tensor, vocab: usize) -> Result<Vec<RowDivergence>> {
     let p = FlatNumbers::of(p)?;
     let q = FlatNumbers::of(q)?;
     let [p, q] = [p.slice(), q.slice()];
-    Ok(parallel::map(p.len() / vocab, &|row| {
+    Ok(parallel::of_each_short(0..p.len() / vocab, &|row| {
         let columns = row * vocab..(row + 1) * vocab;
         arch.dispatch(Divergence { p: &p[columns.clone()], q: &q[columns] }).divergence()
     }))

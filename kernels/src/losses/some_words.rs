@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::by_words::{GoesOn, LogitBlock, UnembeddedRows, Unembedding, UnembeddingMatrix, WORDS};
+use super::by_words::{
+    GoesOn, LogitBlock, UnembeddedRows, Unembedding, UnembeddingMatrix, WORDS, block_totals, joined,
+};
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
 use crate::base::parallel;
@@ -14,6 +16,15 @@ use crate::tape::record::record;
 
 /// A row, and a word behind it.
 pub type RowWord = (usize, u32);
+
+/// Place of a word among all behind its row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RankedWord {
+    /// Number of words with a larger logit.
+    pub larger: usize,
+    /// log p of the word, in nats.
+    pub log_probability: f64,
+}
 
 /// Computes the logits of some words, each behind a row: `[words]`. A gradient flows to the rows.
 pub fn logits_of_words(rows: UnembeddedRows, words: &[RowWord]) -> Result<Tensor> {
@@ -65,29 +76,32 @@ pub fn logits_of_words(rows: UnembeddedRows, words: &[RowWord]) -> Result<Tensor
     })
 }
 
-/// Returns how many words have a larger logit than each of these has, behind its row.
-pub fn larger_than(rows: UnembeddedRows, words: &[RowWord], goes_on: GoesOn) -> Result<Vec<usize>> {
-    larger_by(rows, words, WORDS, goes_on)
+/// Returns the place of each of some words among all, behind its row.
+pub fn ranks_of(rows: UnembeddedRows, words: &[RowWord], goes_on: GoesOn) -> Result<Vec<RankedWord>> {
+    ranks_by(rows, words, WORDS, goes_on)
 }
 
-pub(crate) fn larger_by(
+pub(crate) fn ranks_by(
     rows: UnembeddedRows,
     words: &[RowWord],
     at_once: usize,
     goes_on: GoesOn,
-) -> Result<Vec<usize>> {
+) -> Result<Vec<RankedWord>> {
     let UnembeddedRows { x, by } = rows;
     let x = x.detach();
-    let [all, _] = by.dims()?;
+    let [all, inner] = by.dims()?;
     let groups = by_word(rows, words)?;
+    let ranked = |larger: usize, own: f32, total: f64| RankedWord { larger, log_probability: f64::from(own) - total };
     if by.way(&x)? == Implementation::Plain {
         let logits = flat(&by.logits_plain(&x)?.to_device(&Device::Cpu)?)?;
         let logits = FlatNumbers::of(&logits)?;
-        let above = |(row, word): &RowWord| {
+        let totals = block_totals(logits.slice(), all.max(1));
+        let of_word = |(row, word): &RowWord| {
             let logits = &logits.slice()[row * all..][..all];
-            larger(logits, logits[*word as usize])
+            let own = logits[*word as usize];
+            ranked(larger(logits, own), own, f64::from(totals[*row]))
         };
-        return Ok(words.iter().map(above).collect());
+        return Ok(words.iter().map(of_word).collect());
     }
     let x = flat(&x)?;
     let x = FlatNumbers::of(&x)?;
@@ -110,9 +124,13 @@ pub(crate) fn larger_by(
         })?;
     }
     let mut found = vec![0; words.len()];
+    let mut totals = vec![f64::NEG_INFINITY; x.slice().len() / inner];
     by.each_block(x.slice(), at_once, goes_on, |block, _| {
         let block = &block;
-        let counts = parallel::map(words.len(), &|number| {
+        for (row, total) in block.rows.clone().zip(block.totals()) {
+            totals[row] = joined(totals[row], f64::from(total));
+        }
+        let counts = parallel::of_each_short(0..words.len(), &|number| {
             let row = words[number].0;
             if block.rows.contains(&row) { larger(block.row(row), own[number]) } else { 0 }
         });
@@ -121,7 +139,8 @@ pub(crate) fn larger_by(
         }
         Ok(())
     })?;
-    Ok(found)
+    let each = words.iter().zip(found).zip(own);
+    Ok(each.map(|(((row, _), larger), own)| ranked(larger, own, totals[*row])).collect())
 }
 
 impl LogitBlock<'_> {
@@ -129,6 +148,11 @@ impl LogitBlock<'_> {
     fn row(&self, row: usize) -> &[f32] {
         let width = self.words.len();
         &self.logits[(row - self.rows.start) * width..][..width]
+    }
+
+    /// Computes log(sum of e^logits) of each row.
+    fn totals(&self) -> Vec<f32> {
+        block_totals(self.logits, self.words.len())
     }
 }
 

@@ -5,12 +5,12 @@
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::rows::{MeanAndScale, mean, scale, write};
 use crate::arguments::norm::{Affine, NormKind, row_width};
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
+use crate::base::parallel;
 use crate::linear::add_to;
 use crate::numbers::{FlatNumbers, Fresh, flat};
 use crate::tape::ArgumentGradients;
@@ -49,24 +49,26 @@ impl NormAndInput {
         let weight = weight.as_ref().map(FlatNumbers::slice);
         let kind = self.kind;
         let eps = self.eps;
+        if !self.asked[1..].contains(&true) {
+            let mut all = vec![None; self.asked.len()];
+            all[0] = Some(of_input(x, gradient, width, kind, eps, weight)?.tensor(self.x.dims(), DType::F32)?);
+            return Ok(all);
+        }
         let mut out = Fresh::new(x.len())?;
         let place = out.pointer();
-        let parts: Vec<[Vec<f32>; 2]> = (0..x.len().div_ceil(ROWS * width))
-            .into_par_iter()
-            .map(|part| {
-                let range = part * ROWS * width..((part + 1) * ROWS * width).min(x.len());
-                // SAFETY: the rows of this part, which nobody else writes; every number is written before it is read.
-                let out = unsafe { place.part(range.start, range.len()) };
-                let x = &x[range.clone()];
-                let gradient = &gradient[range];
-                let mut of_weight = vec![0.0; width];
-                let mut of_bias = vec![0.0; width];
-                let mut normed = vec![0.0; width];
-                let sums = [&mut of_weight[..], &mut of_bias[..]];
-                arch.dispatch(NormGradients { out, sums, normed: &mut normed, x, gradient, kind, eps, weight });
-                [of_weight, of_bias]
-            })
-            .collect();
+        let parts: Vec<[Vec<f32>; 2]> = parallel::of_each_short(0..x.len().div_ceil(ROWS * width), &|part| {
+            let range = part * ROWS * width..((part + 1) * ROWS * width).min(x.len());
+            // SAFETY: the rows of this part, which nobody else writes; every number is written before it is read.
+            let out = unsafe { place.part(range.start, range.len()) };
+            let x = &x[range.clone()];
+            let gradient = &gradient[range];
+            let mut of_weight = vec![0.0; width];
+            let mut of_bias = vec![0.0; width];
+            let mut normed = vec![0.0; width];
+            let affine = Some([&mut of_weight[..], &mut of_bias[..]]);
+            arch.dispatch(NormGradients { out, affine, normed: &mut normed, x, gradient, kind, eps, weight });
+            [of_weight, of_bias]
+        });
         let mut sums = [vec![0.0; width], vec![0.0; width]];
         for part in &parts {
             sums.iter_mut().zip(part).for_each(|(sum, part)| add_to(sum, part));
@@ -91,7 +93,6 @@ pub(super) fn input_gradients(
     gradients: &Tensor,
 ) -> Result<Tensor> {
     let width = row_width(x);
-    let arch = arch();
     let flat_x = flat(x)?;
     let flat_gradients = flat(gradients)?;
     let weight = affine.factor()?;
@@ -104,11 +105,22 @@ pub(super) fn input_gradients(
     if gradient.len() % x.len().max(1) != 0 {
         bail!(Bug, "expected gradients of whole copies of {} numbers, found {}", x.len(), gradient.len());
     }
+    of_input(x, gradient, width, kind, eps, weight)?.tensor(gradients.dims(), gradients.dtype())
+}
+
+/// Computes the gradients of x from one or several gradients of the result, one after the other.
+fn of_input(
+    x: &[f32],
+    gradient: &[f32],
+    width: usize,
+    kind: NormKind,
+    eps: f32,
+    weight: Option<&[f32]>,
+) -> Result<Fresh> {
+    let arch = arch();
     let rows = x.len() / width;
     let mut out = Fresh::new(gradient.len())?;
     out.write(width, 4 * width, |first, mut out| {
-        let mut of_weight = vec![0.0; width];
-        let mut of_bias = vec![0.0; width];
         let mut normed = vec![0.0; width];
         let mut row = first;
         // Rows of one copy at a time: the next one begins with the first row of x again.
@@ -118,19 +130,19 @@ pub(super) fn input_gradients(
             let (here, rest) = out.split_at_mut(count * width);
             let x = &x[begin * width..][..count * width];
             let gradient = &gradient[row * width..][..count * width];
-            let sums = [&mut of_weight[..], &mut of_bias[..]];
-            arch.dispatch(NormGradients { out: here, sums, normed: &mut normed, x, gradient, kind, eps, weight });
+            let normed = &mut normed[..];
+            arch.dispatch(NormGradients { out: here, affine: None, normed, x, gradient, kind, eps, weight });
             (out, row) = (rest, row + count);
         }
     });
-    out.tensor(gradients.dims(), gradients.dtype())
+    Ok(out)
 }
 
 struct NormGradients<'a> {
     /// The gradient of x.
     out: &'a mut [f32],
-    /// The partial gradients of weight and bias.
-    sums: [&'a mut [f32]; 2],
+    /// The partial gradients of weight and bias, where they are needed.
+    affine: Option<[&'a mut [f32]; 2]>,
     /// A buffer for one row.
     normed: &'a mut [f32],
     x: &'a [f32],
@@ -145,7 +157,7 @@ impl WithSimd for NormGradients<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { out, sums: [of_weight, of_bias], normed, x, gradient, kind, eps, weight } = self;
+        let Self { out, mut affine, normed, x, gradient, kind, eps, weight } = self;
         let width = normed.len();
         let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
         for (out, (x, gradient)) in out.chunks_exact_mut(width).zip(rows) {
@@ -153,11 +165,12 @@ impl WithSimd for NormGradients<'_> {
             let scale = scale(simd, x, mean, eps);
             let centred = MeanAndScale { mean: simd.splat_f32s(mean), scale: simd.splat_f32s(scale) };
             write(simd, normed, x, None, None, centred);
-            for (((of_weight, of_bias), gradient), normed) in
-                of_weight.iter_mut().zip(of_bias.iter_mut()).zip(gradient).zip(normed.iter())
-            {
-                *of_weight += gradient * normed;
-                *of_bias += gradient;
+            if let Some([of_weight, of_bias]) = &mut affine {
+                let sums = of_weight.iter_mut().zip(of_bias.iter_mut());
+                for (((of_weight, of_bias), gradient), normed) in sums.zip(gradient).zip(normed.iter()) {
+                    *of_weight += gradient * normed;
+                    *of_bias += gradient;
+                }
             }
             match weight {
                 Some(weight) => {

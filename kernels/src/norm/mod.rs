@@ -10,7 +10,7 @@ use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::device;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat, fusible};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 use back::{NormAndInput, input_gradients};
 use rows::{Divisor, NormRows, Scales};
 
@@ -33,7 +33,7 @@ pub fn norm(
             let arguments: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
             let normed = NormAndInput::of(x, kind, eps as f32, affine)?;
             let result = fused(x, kind, Divisor::Own(eps as f32), affine)?;
-            record("norm", result, x.dims(), &arguments, move |_, gradient| normed.gradients(gradient))
+            record_by_gradient("norm", result, x.dims(), &arguments, move |gradient| normed.gradients(gradient))
         }
         Implementation::Plain => match device::norm(x, kind, eps, affine)? {
             Some(found) => Ok(found),

@@ -112,15 +112,6 @@ pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok((a + b)?)
 }
 
-pub(crate) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
-    zipped(a, b, Addition)
-}
-
-/// Computes a * b, of equal shapes, in f32, without gradients.
-pub(crate) fn times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    zipped(a, b, Multiplication)?.tensor(a.dims(), DType::F32)
-}
-
 /// Multiplies x by a number, in f32, without gradients.
 pub(crate) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
     if factor == 1.0 {
@@ -134,7 +125,7 @@ pub(crate) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
     out.tensor(x.dims(), DType::F32)
 }
 
-fn zipped(a: &Tensor, b: &Tensor, function: impl BinaryFunction) -> Result<Fresh> {
+pub(crate) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
     let arch = arch();
     let flat_a = flat(a)?;
     let flat_b = flat(b)?;
@@ -145,7 +136,7 @@ fn zipped(a: &Tensor, b: &Tensor, function: impl BinaryFunction) -> Result<Fresh
     let mut out = Fresh::new(a_numbers.len())?;
     out.write(1, 1, |begin, out| {
         let end = begin + out.len();
-        zip(arch, out, &a_numbers[begin..end], &b_numbers[begin..end], function);
+        zip(arch, out, &a_numbers[begin..end], &b_numbers[begin..end], Addition);
     });
     Ok(out)
 }
@@ -157,15 +148,5 @@ impl BinaryFunction for Addition {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
         simd.add_f32s(a, b)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Multiplication;
-
-impl BinaryFunction for Multiplication {
-    #[inline(always)]
-    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
-        simd.mul_f32s(a, b)
     }
 }

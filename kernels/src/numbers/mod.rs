@@ -66,7 +66,7 @@ impl<'a> FlatNumbers<'a> {
         let numbers = Self { storage, begin, end };
         match &*numbers.storage {
             Storage::Cpu(CpuStorage::F32(all)) if end <= all.len() => Ok(numbers),
-            _ => bail!(Bug, "expected numbers in f32 in the processor's memory, found {:?}", tensor.dtype()),
+            _ => bail!(Bug, "expected numbers in f32 in the CPU's memory, found {:?}", tensor.dtype()),
         }
     }
 

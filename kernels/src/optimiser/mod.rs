@@ -4,11 +4,11 @@ pub(crate) mod in_place;
 
 use candle_core::{DType, Tensor, Var};
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::arguments::adam::{AdamW, Factors};
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
+use crate::base::{parallel, simulated_threads};
 use crate::device;
 use crate::numbers::{FlatNumbers, flat, fusible};
 use in_place::in_place;
@@ -46,9 +46,10 @@ pub fn adamw_step(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings:
     in_place(weight, |weights| {
         in_place(mean, |means| {
             in_place(square, |squares| {
-                let moments = means.par_chunks_mut(PIECE).zip(squares.par_chunks_mut(PIECE));
-                let pieces = weights.par_chunks_mut(PIECE).zip(numbers.slice().par_chunks(PIECE)).zip(moments);
-                pieces.for_each(|((weights, gradients), (means, squares))| {
+                simulated_threads::touches(4 * 7 * weights.len());
+                let moments = means.chunks_mut(PIECE).zip(squares.chunks_mut(PIECE));
+                let pieces = weights.chunks_mut(PIECE).zip(numbers.slice().chunks(PIECE)).zip(moments);
+                parallel::of_each_short(pieces, &|((weights, gradients), (means, squares))| {
                     arch.dispatch(UpdatePiece { weights, gradients, means, squares, factors });
                 });
                 Ok(())
@@ -81,8 +82,8 @@ pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Resul
         let gradient = flat(gradient)?;
         let numbers = FlatNumbers::of(&gradient)?;
         let arch = arch();
-        let parts: Vec<f64> =
-            numbers.slice().par_chunks(PIECE).map(|part| f64::from(arch.dispatch(Squares(part)))).collect();
+        let parts =
+            parallel::of_each_short(numbers.slice().chunks(PIECE), &|part| f64::from(arch.dispatch(Squares(part))));
         sum += parts.iter().sum::<f64>();
     }
     if !elsewhere.is_empty() {

@@ -7,13 +7,13 @@
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::Sizes;
 use super::chunks::backwards;
 use super::forward::{HeadBlock, ScanNumbers, Step, Tokens, decays};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
+use crate::base::parallel;
 use crate::linear::add_to;
 use crate::numbers::Fresh;
 
@@ -36,54 +36,51 @@ pub(super) fn gradients(tokens: &[f32], rate: &[f32], gradient: &[f32], sizes: S
     let blocks = sizes.blocks();
     let mut out = Fresh::new(sizes.rows * sizes.columns * width)?;
     let place = out.pointer();
-    let sums: Vec<BlockSums> = blocks
-        .par_iter()
-        .map(|block| {
-            let HeadBlock { row, first, count, .. } = *block;
-            let size = count * sizes.of_head();
-            let mut decay = vec![0.0; sizes.state];
-            let mut unread = vec![0.0; count * sizes.d_head];
-            let step = |column: usize, states: &mut [f32]| {
-                let token = row * sizes.columns + column;
-                let decay = &mut decay[..];
-                arch.dispatch(Step { numbers, sizes, block: *block, token, states, decay, out: &mut unread });
+    let sums = parallel::of_each_short(&blocks, &|block| {
+        let HeadBlock { row, first, count, .. } = *block;
+        let size = count * sizes.of_head();
+        let mut decay = vec![0.0; sizes.state];
+        let mut unread = vec![0.0; count * sizes.d_head];
+        let step = |column: usize, states: &mut [f32]| {
+            let token = row * sizes.columns + column;
+            let decay = &mut decay[..];
+            arch.dispatch(Step { numbers, sizes, block: *block, token, states, decay, out: &mut unread });
+        };
+        let mut flowing = vec![0.0; size];
+        let mut sums = BlockSums {
+            b: vec![0.0; sizes.columns * sizes.state],
+            c: vec![0.0; sizes.columns * sizes.state],
+            rate: vec![0.0; count * sizes.rates],
+        };
+        let mut buffers = [vec![0.0; sizes.state], vec![0.0; sizes.state]];
+        backwards(sizes.columns, size, step, |column, before, behind| {
+            let token = row * sizes.columns + column;
+            // SAFETY: the inputs and steps of these heads at this token, which nobody else writes.
+            let [x, dt] = unsafe {
+                let first_x = token * width + first * sizes.d_head;
+                [place.part(first_x, count * sizes.d_head), place.part(token * width + offsets[1] + first, count)]
             };
-            let mut flowing = vec![0.0; size];
-            let mut sums = BlockSums {
-                b: vec![0.0; sizes.columns * sizes.state],
-                c: vec![0.0; sizes.columns * sizes.state],
-                rate: vec![0.0; count * sizes.rates],
-            };
-            let mut buffers = [vec![0.0; sizes.state], vec![0.0; sizes.state]];
-            backwards(sizes.columns, size, step, |column, before, behind| {
-                let token = row * sizes.columns + column;
-                // SAFETY: the inputs and steps of these heads at this token, which nobody else writes.
-                let [x, dt] = unsafe {
-                    let first_x = token * width + first * sizes.d_head;
-                    [place.part(first_x, count * sizes.d_head), place.part(token * width + offsets[1] + first, count)]
-                };
-                let [decay, decayed] = &mut buffers;
-                arch.dispatch(StepBack {
-                    numbers,
-                    sizes,
-                    block: *block,
-                    token,
-                    gradient: &gradient[token * widths[0] + first * sizes.d_head..][..count * sizes.d_head],
-                    before,
-                    behind,
-                    flowing: &mut flowing,
-                    decay,
-                    decayed,
-                    x,
-                    dt,
-                    b: &mut sums.b[column * sizes.state..][..sizes.state],
-                    c: &mut sums.c[column * sizes.state..][..sizes.state],
-                    rate: &mut sums.rate,
-                });
+            let [decay, decayed] = &mut buffers;
+            arch.dispatch(StepBack {
+                numbers,
+                sizes,
+                block: *block,
+                token,
+                gradient: &gradient[token * widths[0] + first * sizes.d_head..][..count * sizes.d_head],
+                before,
+                behind,
+                flowing: &mut flowing,
+                decay,
+                decayed,
+                x,
+                dt,
+                b: &mut sums.b[column * sizes.state..][..sizes.state],
+                c: &mut sums.c[column * sizes.state..][..sizes.state],
+                rate: &mut sums.rate,
             });
-            sums
-        })
-        .collect();
+        });
+        sums
+    });
     let mut of_rate = vec![0.0; rate.len()];
     for row in 0..sizes.rows {
         for group in 0..sizes.groups {

@@ -1,11 +1,11 @@
 //! The loop of a scan, over tokens, for some heads at a time.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{ScanInputs, Sizes};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
+use crate::base::thread_pool;
 use crate::numbers::math::exp;
 use crate::numbers::{FlatNumbers, Fresh, flat};
 use candle_core::{DType, Tensor};
@@ -110,7 +110,9 @@ pub(super) fn fused(inputs: &ScanInputs, before: Option<&Tensor>, sizes: Sizes) 
     let mut last = Fresh::new(sizes.rows * sizes.heads * sizes.of_head())?;
     let read_at = read.pointer();
     let last_at = last.pointer();
-    sizes.blocks().into_par_iter().for_each(|block| {
+    let blocks = sizes.blocks();
+    thread_pool::each(blocks.len(), &|number, decay: &mut Vec<f32>| {
+        let block = blocks[number];
         let size = sizes.of_head();
         let place = (block.row * sizes.heads + block.first) * size;
         // SAFETY: the states of these heads in this row, which nobody else writes; all are written before they are
@@ -120,13 +122,13 @@ pub(super) fn fused(inputs: &ScanInputs, before: Option<&Tensor>, sizes: Sizes) 
             Some(before) => states.copy_from_slice(&before[place..][..block.count * size]),
             None => states.fill(0.0),
         }
-        let mut decay = vec![0.0; sizes.state];
+        decay.resize(sizes.state, 0.0);
         for column in 0..sizes.columns {
             let token = block.row * sizes.columns + column;
             // SAFETY: what these heads read at this token, which nobody else writes.
             let out =
                 unsafe { read_at.part(token * widths[0] + block.first * sizes.d_head, block.count * sizes.d_head) };
-            arch.dispatch(Step { numbers, sizes, block, token, states: &mut *states, decay: &mut decay, out });
+            arch.dispatch(Step { numbers, sizes, block, token, states: &mut *states, decay: &mut decay[..], out });
         }
     });
     Ok(Scanned { read, last })

@@ -2,7 +2,9 @@
 //!
 //! A token with a step dt, an input x and vectors B and C lets the state S of a head decay, writes to it and reads it:
 //!
-//!     S' = exp(dt A) S + dt x B^T,    y = S' C.
+//! ```text
+//! S' = exp(dt A) S + dt x B^T,    y = S' C.
+//! ```
 //!
 //! Heads of a group share B and C. A has one number for each coordinate of the state, or one for all. Where a head has
 //! one input only, this is the scan of Mamba, a head for each channel.

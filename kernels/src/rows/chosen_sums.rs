@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
-use crate::base::parallel;
+use crate::base::thread_pool;
 use crate::numbers::{FlatNumbers, Fresh, flat, fusible};
 
 /// Number of numbers of each tensor that are read at a time: of some fifty tensors these stay in the cache of a core.
@@ -41,7 +41,7 @@ pub fn chosen_sums(starts: &[&Tensor], parts: &[&Tensor], chosen: &[Vec<usize>])
     let place = sums.pointer();
     let pieces = period.div_ceil(AT_ONCE);
     let arch = arch();
-    parallel::each(len / period * pieces, &|piece| {
+    thread_pool::each(len / period * pieces, &|piece, (): &mut ()| {
         let within = piece % pieces * AT_ONCE;
         let begin = piece / pieces * period + within;
         let count = AT_ONCE.min(period - within);

@@ -1,9 +1,9 @@
 //! Looking up rows of a table, such as the embeddings of tokens.
 
 use candle_core::{DType, Tensor};
-use rayon::prelude::*;
 
 use crate::base::error::Result;
+use crate::base::parallel;
 use crate::linear::add_to;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use crate::tape::record::record;
@@ -30,7 +30,7 @@ fn back(gradient: &Tensor, ids: &[u32], rows: usize, width: usize) -> Result<Ten
     let numbers = FlatNumbers::of(&gradient)?;
     let numbers = numbers.slice();
     let mut sums = vec![0.0; rows * width];
-    sums.par_chunks_mut(ROWS * width.max(1)).enumerate().for_each(|(part, sums)| {
+    parallel::of_each_short(sums.chunks_mut(ROWS * width.max(1)).enumerate(), &|(part, sums)| {
         for (at, id) in ids.iter().enumerate() {
             if let Some(row) = (*id as usize).checked_sub(part * ROWS).filter(|row| *row < sums.len() / width) {
                 add_to(&mut sums[row * width..(row + 1) * width], &numbers[at * width..(at + 1) * width]);

@@ -1,12 +1,12 @@
 //! A step of Adam for rows of which some have no gradient.
 
 use candle_core::Var;
-use rayon::prelude::*;
 
 use super::{scale, squares};
 use crate::arguments::adam::{AdamW, Factors, SHORTEST};
 use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
+use crate::base::{parallel, simulated_threads};
 use crate::optimiser::UpdatePiece;
 use crate::optimiser::in_place::in_place;
 
@@ -52,10 +52,11 @@ pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], setti
     in_place(weight, |weights| {
         in_place(moments[0], |means| {
             in_place(moments[1], |squared| {
-                let moments = means.par_chunks_mut(rows * width).zip(squared.par_chunks_mut(rows * width));
-                let weights = weights.par_chunks_mut(rows * width).zip(numbers.par_chunks(rows * width));
+                let moments = means.chunks_mut(rows * width).zip(squared.chunks_mut(rows * width));
+                let weights = weights.chunks_mut(rows * width).zip(numbers.chunks(rows * width));
+                simulated_threads::touches(4 * 7 * count);
                 // From the end, since the gradients of the last rows were written last and are still in the cache.
-                weights.zip(moments).enumerate().rev().for_each(piece);
+                parallel::of_each_short(weights.zip(moments).enumerate().rev(), &piece);
                 Ok(())
             })
         })

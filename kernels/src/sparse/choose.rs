@@ -1,12 +1,11 @@
 //! The scores of a product that are kept, as sparse rows.
 
-use rayon::prelude::*;
-
 use super::collectors::{AboveFloor, LargestOfAll, LargestOfRows};
-use super::wanted::WantedScores;
+use super::wanted::{Bf16Factors, WantedScores};
 use super::{AtLeast, Product, ScoreSizes, SparseRows};
 use crate::base::error::Result;
-use crate::base::memory;
+use crate::base::{memory, parallel};
+use crate::linear::rounded::Bf16Rows;
 
 /// Number of rows of which one is sampled to estimate the floor of the largest scores.
 const ONE_OF: usize = 16;
@@ -22,7 +21,7 @@ impl Product<'_> {
         let ScoreSizes { rows, columns, .. } = self.sizes;
         memory::check(LargestOfRows::size(k, rows, columns), || format!("the {k} largest codes of {rows} rows"))?;
         let parts = self.look(WantedScores::Largest(k), |rows| LargestOfRows::new(k, rows.len(), columns));
-        Ok(SparseRows::joined(parts.into_par_iter().map(LargestOfRows::finish).collect()))
+        Ok(SparseRows::joined(parallel::of_each_short(parts, &LargestOfRows::finish)))
     }
 
     /// Finds the largest scores of all rows together, those above 0; of equal ones the first in the order of rows. The
@@ -55,7 +54,10 @@ impl Product<'_> {
         }
         let x: Vec<f32> = self.x.chunks_exact(inner * ONE_OF).flat_map(|rows| &rows[..inner]).copied().collect();
         let sizes = ScoreSizes { rows: some, ..self.sizes };
-        let found = Product { x: &x, sizes, ..*self }.largest_from(share, None);
+        let rounded_x = self.rounded.map(|_| Bf16Rows::of(&x, inner));
+        let factors = rounded_x.as_ref().zip(self.rounded);
+        let rounded = factors.map(|(x, Bf16Factors { weights, .. })| Bf16Factors { x, weights });
+        let found = Product { x: &x, sizes, rounded, ..*self }.largest_from(share, None);
         // With fewer scores above 0 there is no estimate.
         (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
     }
@@ -64,6 +66,7 @@ impl Product<'_> {
     pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
         let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
         let parts = self.look(WantedScores::From(floor), |rows| AboveFloor::new(floor, limit(rows.len()), rows.len()));
-        Some(SparseRows::joined(parts.into_par_iter().map(AboveFloor::finish).collect::<Option<_>>()?))
+        let found = parallel::of_each_short(parts, &AboveFloor::finish);
+        Some(SparseRows::joined(found.into_iter().collect::<Option<_>>()?))
     }
 }

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::SparseRows;
+use crate::base::parallel;
 
 /// One entry of a column: its row, its value, and a second value of the same entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -32,11 +31,11 @@ struct ColumnBlock {
 impl ByColumn {
     /// Transposes sparse rows; `slopes` has one number for each of their values.
     pub fn of(rows: &SparseRows, slopes: &[f32], columns: usize) -> Self {
-        let width = columns.div_ceil(rayon::current_num_threads()).max(1);
+        let width = columns.div_ceil(parallel::threads()).max(1);
         let starts: Vec<usize> = (0..columns).step_by(width).collect();
         // Each thread reads all numbers and takes those of its columns.
         let part = |start: usize| ColumnBlock::of(rows, slopes, start..(start + width).min(columns));
-        Self { width, parts: starts.into_par_iter().map(part).collect() }
+        Self { width, parts: parallel::of_each_short(starts, &part) }
     }
 
     /// Returns the entries of a column, which may be empty.

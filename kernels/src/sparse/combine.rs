@@ -2,32 +2,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::base::prefetch::ask_for;
 use crate::numbers::elementwise::{Replace, Times};
 
 /// Rows that are added in one pass over the result.
 const TOGETHER: usize = 4;
-/// Numbers in a cache line, and how many lines of a row are prefetched: the CPU detects by itself how a row
-/// continues, but not where the next one begins.
-#[cfg(target_arch = "x86_64")]
-const LINE: usize = 16;
-#[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 4;
-
-/// Prefetches the beginning of a row of a matrix.
-#[inline(always)]
-fn ask_for(matrix: &[f32], width: usize, row: u32) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let begin = matrix.as_ptr().wrapping_add(row as usize * width);
-        for line in 0..AHEAD.min(width.div_ceil(LINE)) {
-            // SAFETY: a prefetch accesses nothing, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(line * LINE).cast()) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (matrix, width, row);
-}
 
 /// Rows that are picked before they are added, a multiple of `TOGETHER`: the loops below are compiled once, not for every way
 /// to pick.

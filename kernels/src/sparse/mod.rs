@@ -21,7 +21,7 @@ pub use adam::{RowGradients, adam_rows};
 pub use columns::{ByColumn, ColumnEntry};
 pub use combine::{add_rows, dots_with_rows, scale};
 pub use sums::{add, add_columns, dot, spread, squares};
-pub use wanted::{AtLeast, Product, ScoreSizes};
+pub use wanted::{AtLeast, Bf16Factors, Product, ScoreSizes};
 
 /// Sparse rows: those of row i are `starts[i]..starts[i + 1]`.
 #[derive(Debug, Clone, Default, PartialEq)]

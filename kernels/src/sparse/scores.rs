@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::screen::ScoreScreen;
 use super::wanted::{KeepScores, Product, ScoreSizes, WantedScores};
 use crate::base::instructions::arch;
+use crate::base::{parallel, simulated_threads};
 use crate::linear::factor::{Factor, Onto, multiply};
 
 /// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are filtered.
@@ -18,7 +18,7 @@ impl Product<'_> {
     /// Splits the rows into equal parts, as many as there are threads or more.
     fn parts(&self) -> Vec<Range<usize>> {
         let ScoreSizes { rows, .. } = self.sizes;
-        let parts = rayon::current_num_threads().max(rows.div_ceil(TILE_ROWS));
+        let parts = parallel::threads().max(rows.div_ceil(TILE_ROWS));
         let height = rows.div_ceil(parts).next_multiple_of(16);
         (0..rows).step_by(height.max(1)).map(|row| row..(row + height).min(rows)).collect()
     }
@@ -39,18 +39,24 @@ impl Product<'_> {
             self.look_at_all(arch, rows, &mut keep);
             keep
         };
-        self.parts().into_par_iter().map(part).collect()
+        let ScoreSizes { rows, columns, inner } = self.sizes;
+        simulated_threads::touches(4 * inner * (rows + columns));
+        parallel::of_each_short(self.parts(), &part)
     }
 
     fn look_at_all(&self, arch: Arch, rows: Range<usize>, keep: &mut impl KeepScores) {
         let mut scores = vec![0.0; rows.len() * TILE_COLUMNS.min(self.sizes.columns)];
+        let rounded = self.rounded.map(|factors| (factors.x.grouped(arch, rows.clone()), factors.weights));
         for first in (0..self.sizes.columns).step_by(TILE_COLUMNS) {
             if keep.is_full() {
                 break;
             }
             let columns = TILE_COLUMNS.min(self.sizes.columns - first);
             let scores = &mut scores[..rows.len() * columns];
-            self.multiply(scores, rows.clone(), first, columns);
+            match &rounded {
+                Some((x, weights)) => weights.products(arch, x, first..first + columns, scores),
+                None => self.multiply(scores, rows.clone(), first, columns),
+            }
             let bias = &self.bias[first..first + columns];
             arch.dispatch(Tile { scores, bias, first, keep });
         }

@@ -1,9 +1,9 @@
 //! Sums over rows and columns, in a fixed order and wide enough for many rows.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::base::instructions::arch;
+use crate::base::parallel;
 
 /// Rows in a piece of work; where pieces begin depends on nothing else.
 const PIECE: usize = 64;
@@ -55,7 +55,7 @@ pub fn spread(rows: &[f32], width: usize) -> f64 {
         arch.dispatch(ColumnMoments(rows, &mut sums, &mut squares));
         (sums, squares.iter().sum::<f64>())
     };
-    let parts: Vec<_> = rows.par_chunks(PIECE * width).map(piece).collect();
+    let parts = parallel::of_each_short(rows.chunks(PIECE * width), &piece);
     let mut total = vec![0.0; width];
     let mut squares = 0.0;
     for (sums, square) in parts {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::arguments::adam::AdamW;
 use crate::base::instructions::{InstructionSet, arch};
+use crate::linear::rounded::Bf16Rows;
 use crate::optimiser::adamw_step;
 
 /// Returns small whole numbers, so that sums are exact and many are equal.
@@ -27,7 +28,7 @@ impl ScoreCase {
     }
 
     fn product(&self) -> Product<'_> {
-        Product { x: &self.x, weights: &self.weights, bias: &self.bias, sizes: self.sizes }
+        Product { x: &self.x, weights: &self.weights, bias: &self.bias, sizes: self.sizes, rounded: None }
     }
 
     /// Returns all scores of a row with their columns.
@@ -111,6 +112,32 @@ fn few_are_those_from_their_floors_on_or_nothing() {
                 };
                 assert_eq!(sorted(&above, row), reach(&|column| floors[column as usize]));
                 assert_eq!(sorted(&from, row), reach(&|_| lift));
+            }
+        });
+    }
+}
+
+/// Checks the largest and all positive scores of factors that are rounded to whole numbers, with and without screening.
+#[test]
+fn rounded_factors_are_multiplied_in_the_place_of_the_others() {
+    for (rows, inner, columns) in [(33, 8, 129), (60, 64, 520), (1030, 3, 40)] {
+        let case = ScoreCase::new(rows, inner, columns);
+        // By less than half a step of bf16.
+        let moved = |numbers: &[f32]| numbers.iter().map(|x| x * (1.0 + 1.0 / 1024.0)).collect::<Vec<_>>();
+        let x = moved(&case.x);
+        let weights = moved(&case.weights);
+        let factors = [&x, &weights].map(|numbers| Bf16Rows::of(numbers, inner));
+        let rounded = Some(Bf16Factors { x: &factors[0], weights: &factors[1] });
+        let product = Product { x: &x, weights: &weights, rounded, ..case.product() };
+        at_every_level(|| {
+            let largest = product.largest_of_rows(5).unwrap();
+            let positive = product.few(AtLeast::Positive, 1.0).unwrap();
+            let of_all = product.largest_of_all(300).unwrap();
+            let expected = case.product().largest_of_all(300).unwrap();
+            for row in 0..rows {
+                assert_eq!(sorted(&largest, row), first(case.scores(row), 5));
+                assert_eq!(sorted(&positive, row), first(case.scores(row), columns));
+                assert_eq!(sorted(&of_all, row), sorted(&expected, row));
             }
         });
     }

@@ -2,6 +2,8 @@
 
 use pulp::Simd;
 
+use crate::linear::rounded::Bf16Rows;
+
 /// The smallest number above 0.
 pub const ABOVE_ZERO: f32 = f32::from_bits(1);
 
@@ -21,6 +23,15 @@ pub struct Product<'a> {
     /// One number for each column.
     pub bias: &'a [f32],
     pub sizes: ScoreSizes,
+    /// The factors rounded to bf16, where these are multiplied in their place.
+    pub rounded: Option<Bf16Factors<'a>>,
+}
+
+/// Factors of a product, rounded to bf16.
+#[derive(Clone, Copy)]
+pub struct Bf16Factors<'a> {
+    pub x: &'a Bf16Rows,
+    pub weights: &'a Bf16Rows,
 }
 
 /// The scores that are wanted; others need not be exact.

@@ -23,11 +23,35 @@ pub type ArgumentGradients = Vec<Option<Tensor>>;
 /// A function from a result and its gradient to the gradients of the arguments.
 pub(super) type Back = Arc<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync>;
 
+/// A function from the gradient of a result to the gradients of the arguments.
+pub(super) type BackByGradient = Box<dyn Fn(&Tensor) -> Result<ArgumentGradients> + Send + Sync>;
+
+/// What a tape knows of a tensor, whose numbers it need not hold.
+#[derive(Clone, Copy)]
+struct TensorMark {
+    id: TensorId,
+    tracks: bool,
+    is_variable: bool,
+}
+
+impl TensorMark {
+    fn of(tensor: &Tensor) -> Self {
+        Self { id: tensor.id(), tracks: tensor.track_op(), is_variable: tensor.is_variable() }
+    }
+}
+
 struct Node {
-    result: Tensor,
-    arguments: Vec<Tensor>,
-    /// The backward pass; None for an island, whose output is the result.
-    back: Option<Back>,
+    result: TensorMark,
+    arguments: Vec<TensorMark>,
+    way: WayBack,
+}
+
+/// The way of a gradient from a result to its arguments.
+enum WayBack {
+    /// Through an island, by candle; its output.
+    Island(Tensor),
+    WithResult(Tensor, Back),
+    ByGradient(BackByGradient),
 }
 
 #[derive(Default)]
@@ -122,23 +146,23 @@ impl TapedTensor {
         if self.result.is_variable() {
             variables.insert(self.result.id());
         }
-        for node in self.tape.nodes.iter().rev().filter(|node| node.result.track_op()) {
-            if !reached.contains(&node.result.id()) {
+        for node in self.tape.nodes.iter().rev().filter(|node| node.result.tracks) {
+            if !reached.contains(&node.result.id) {
                 continue;
             }
-            let before: Vec<&Tensor> = match node.back {
-                None => node.result.sorted_nodes(),
-                Some(_) => node.arguments.iter().filter(|argument| argument.track_op()).collect(),
+            let before: Vec<TensorMark> = match &node.way {
+                WayBack::Island(end) => end.sorted_nodes().into_iter().map(TensorMark::of).collect(),
+                _ => node.arguments.iter().filter(|argument| argument.tracks).copied().collect(),
             };
             for tensor in before {
-                reached.insert(tensor.id());
-                if tensor.is_variable() {
-                    variables.insert(tensor.id());
+                reached.insert(tensor.id);
+                if tensor.is_variable {
+                    variables.insert(tensor.id);
                 }
             }
         }
         self.tape.nodes.iter().for_each(|node| {
-            variables.remove(&node.result.id());
+            variables.remove(&node.result.id);
         });
         variables
     }
@@ -170,13 +194,15 @@ impl TapedTensor {
 impl Node {
     /// Passes the gradient of the result back to the arguments.
     fn pass_back(&self, gradients: &mut Gradients) -> Result<()> {
-        let Some(gradient) = gradients.0.remove(&self.result.id()) else { return Ok(()) };
-        let Some(back) = &self.back else {
-            return island(&self.result, &gradient, gradients);
+        let Some(gradient) = gradients.0.remove(&self.result.id) else { return Ok(()) };
+        let found = match &self.way {
+            WayBack::Island(end) => return island(end, &gradient, gradients),
+            WayBack::WithResult(result, back) => back(&result.detach(), &gradient)?,
+            WayBack::ByGradient(back) => back(&gradient)?,
         };
-        for (argument, gradient) in self.arguments.iter().zip(back(&self.result.detach(), &gradient)?) {
-            if let Some(gradient) = gradient.filter(|_| argument.track_op()) {
-                gradients.add(argument.id(), gradient)?;
+        for (argument, gradient) in self.arguments.iter().zip(found) {
+            if let Some(gradient) = gradient.filter(|_| argument.tracks) {
+                gradients.add(argument.id, gradient)?;
             }
         }
         Ok(())
@@ -194,14 +220,30 @@ pub(super) fn push(result: Fresh, shape: &[usize], arguments: &[&Tensor], back: 
     Ok(result)
 }
 
+/// Records an operation on the tape, which does not hold its result.
+pub(super) fn push_by_gradient(
+    result: Fresh,
+    shape: &[usize],
+    arguments: &[&Tensor],
+    back: BackByGradient,
+) -> Result<Tensor> {
+    let result = Var::from_vec(result.numbers(), shape, &Device::Cpu)?.into_inner();
+    note(&result, arguments, WayBack::ByGradient(back));
+    Ok(result)
+}
+
 /// Records an operation whose result is in candle's graph, too.
 pub(super) fn write(result: Tensor, arguments: &[&Tensor], back: Back) {
+    note(&result.clone(), arguments, WayBack::WithResult(result, back));
+}
+
+fn note(result: &Tensor, arguments: &[&Tensor], way: WayBack) {
     TAPE.with_borrow_mut(|tape| {
         let Some(tape) = tape else { return };
         arguments.iter().for_each(|argument| tape.know(argument));
         tape.known.insert(result.id());
-        let arguments = arguments.iter().map(|argument| (*argument).clone()).collect();
-        tape.nodes.push(Node { result, arguments, back: Some(back) });
+        let arguments = arguments.iter().map(|argument| TensorMark::of(argument)).collect();
+        tape.nodes.push(Node { result: TensorMark::of(result), arguments, way });
     });
 }
 
@@ -210,7 +252,8 @@ pub fn reshape(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let result = x.reshape(shape)?;
     if x.track_op() && is_running() {
         let before = x.dims().to_vec();
-        write(result.clone(), &[x], Arc::new(move |_, gradient| Ok(vec![Some(gradient.reshape(&before[..])?)])));
+        let back: BackByGradient = Box::new(move |gradient| Ok(vec![Some(gradient.reshape(&before[..])?)]));
+        note(&result, &[x], WayBack::ByGradient(back));
     }
     Ok(result)
 }
@@ -219,7 +262,8 @@ impl Tape {
     /// Registers an argument: if candle computed it, an island leads to it.
     fn know(&mut self, argument: &Tensor) {
         if argument.track_op() && !argument.is_variable() && self.known.insert(argument.id()) {
-            self.nodes.push(Node { result: argument.clone(), arguments: Vec::new(), back: None });
+            let way = WayBack::Island(argument.clone());
+            self.nodes.push(Node { result: TensorMark::of(argument), arguments: Vec::new(), way });
         }
     }
 }

@@ -30,8 +30,24 @@ pub(crate) fn record(
     in_graph(name, Storage::Cpu(CpuStorage::F32(result.numbers())), shape, arguments, Arc::new(back))
 }
 
+/// Records a result like [`record`] whose backward pass reads nothing but its gradient. A tape does not hold it, so that its
+/// memory is free for other results as soon as nothing else reads it.
+pub(crate) fn record_by_gradient(
+    name: &'static str,
+    result: Fresh,
+    shape: &[usize],
+    arguments: &[&Tensor],
+    back: impl Fn(&Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if tape::is_running() {
+        return tape::push_by_gradient(result, shape, arguments, Box::new(back));
+    }
+    record(name, result, shape, arguments, move |_, gradient| back(gradient))
+}
+
 /// Records a result, computed without gradients, of one to three arguments, with a backward pass of its own: in
-/// candle's graph, and on the tape if one is running. It is on the arguments' device. `back` is as in [`record`].
+/// candle's graph, and on the tape if one is running. It is on the arguments' device. `back(result, its gradient)` must
+/// return a gradient for every argument that tracks operations.
 pub fn with_gradient(
     name: &'static str,
     result: &Tensor,

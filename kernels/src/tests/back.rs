@@ -165,6 +165,20 @@ fn attention_of_all_reaches() {
 }
 
 #[test]
+fn attention_of_which_one_row_is_read() {
+    let q = numbers(&[2, 130, 2, 8], 2.0, 1);
+    let k = numbers(&[2, 130, 1, 8], 2.0, 2);
+    let v = numbers(&[2, 130, 1, 5], 2.0, 3);
+    let reach = Reach { causal: true, ..Reach::default() };
+    at_every_level(|| {
+        for row in [70, 129] {
+            let all = [q.clone(), k.clone(), v.clone()];
+            check(&all, 1e-5, 2.0, |t| Ok(attention(&t[0], &t[1], &t[2], 0.3, None, &reach)?.narrow(1, row, 1)?));
+        }
+    });
+}
+
+#[test]
 fn losses() {
     at_every_level(|| {
         for vocab in LENGTHS {

@@ -3,10 +3,10 @@
 use candle_core::{DType, Tensor};
 
 use super::super::losses::by_words::{
-    GoesOn, UnembeddedRows, Unembedding, UnembeddingMatrix, compared_by, divergences_by, likeliest_by, losses_by,
-    totals_by,
+    GoesOn, LogitsBeside, RowsBeside, UnembeddedRows, Unembedding, UnembeddingMatrix, blocks_beside_by, compared_by,
+    divergences_by, likeliest_by, losses_by, totals_by,
 };
-use super::super::losses::some_words::{RowWord, larger_by, logits_of_words};
+use super::super::losses::some_words::{RowWord, logits_of_words, ranks_by};
 use super::super::{Kind, PackedMatrix, divergences, linear, token_losses};
 use super::back::check;
 use super::{assert_close, at_every_level, list, numbers};
@@ -124,14 +124,16 @@ fn ranks_are_those_of_all_logits_and_equal_ones_are_no_larger() {
             let by = &Unembedding { matrix, bias: None, scale: None, cap: Some(3.0) };
             let x = &numbers(&[rows, INNER], 1.0, 1).to_dtype(dtype).unwrap();
             let named = words_of_rows(rows, 40);
-            let found = larger_by(UnembeddedRows { x, by }, &named, WORDS, ALWAYS).unwrap();
+            let found = ranks_by(UnembeddedRows { x, by }, &named, WORDS, ALWAYS).unwrap();
             let all = list(&by.logits_plain(x).unwrap());
             for ((row, word), found) in named.into_iter().zip(found) {
                 let logits = &all[row * 40..][..40];
                 let own = logits[word as usize];
                 // Sums that are rounded in another order are near, and no others are.
                 let expected = logits.iter().filter(|logit| **logit > own + 1e-6).count();
-                assert_eq!(found, expected, "row {row}, word {word}");
+                assert_eq!(found.larger, expected, "row {row}, word {word}");
+                let total = logits.iter().map(|logit| f64::from(*logit).exp()).sum::<f64>().ln();
+                assert!((found.log_probability - (f64::from(own) - total)).abs() < 1e-6);
             }
         }
     }
@@ -162,6 +164,61 @@ fn copies_are_compared_with_the_same_rows() {
     let [three, four] = [3, 4].map(|rows| numbers(&[rows, INNER], 1.0, 1));
     let [p, q] = [&three, &four].map(|x| UnembeddedRows { x, by });
     assert!(divergences_by(p, q, WORDS, ALWAYS).is_err());
+}
+
+#[test]
+fn copies_may_be_of_either_prediction() {
+    for (rows, dtype) in [(3, DType::F32), (40, DType::F32), (3, DType::F64)] {
+        let [q, a, b] = [1, 2, 3].map(|seed| numbers(&[rows, INNER], 1.0, seed).to_dtype(dtype).unwrap());
+        let both = Tensor::cat(&[&a, &b], 0).unwrap();
+        for by in &unembeddings(40, dtype) {
+            let values = |p: &Tensor, q: &Tensor| {
+                let [p, q] = [p, q].map(|x| UnembeddedRows { x, by });
+                divergences_by(p, q, WORDS, ALWAYS).unwrap().detach().to_dtype(DType::F64).unwrap().to_vec1::<f64>()
+            };
+            let apart: Vec<f64> = [&a, &b].into_iter().flat_map(|p| values(p, &q).unwrap()).collect();
+            let var = candle_core::Var::from_tensor(&q).unwrap();
+            for q in [&q, var.as_tensor()] {
+                let joined = values(&both, q).unwrap();
+                assert!(apart.iter().zip(joined).all(|(apart, joined)| (apart - joined).abs() < 1e-6));
+            }
+        }
+    }
+}
+
+/// Checks that blocks of two predictions have each logit once, at its place, whatever is done to logits.
+#[test]
+fn blocks_beside_have_all_logits_of_both() {
+    for (rows, words, dtype) in [(3, 40, DType::F32), (40, 33, DType::F32), (1100, 5, DType::F32), (3, 40, DType::F64)]
+    {
+        let [p, q] = [1, 2].map(|seed| numbers(&[rows, INNER], 1.0, seed).to_dtype(dtype).unwrap());
+        for by in &unembeddings(words, dtype) {
+            let expected = [&p, &q].map(|x| list(&by.logits_plain(x).unwrap()));
+            let mut found = [vec![f32::NAN; rows * words], vec![f32::NAN; rows * words]];
+            let mut sums = RowsBeside::new(rows);
+            let mut take = |block: &LogitsBeside| {
+                for row in 0..block.rows.len() {
+                    let begin = (block.rows.start + row) * words + block.words.start;
+                    for (found, logits) in found.iter_mut().zip(block.row(row)) {
+                        let place = &mut found[begin..begin + block.words.len()];
+                        assert!(place.iter().all(|logit| logit.is_nan()));
+                        place.copy_from_slice(logits);
+                    }
+                }
+                sums.add(block);
+            };
+            let [p, q] = [&p, &q].map(|x| UnembeddedRows { x, by });
+            blocks_beside_by(p, q, WORDS, ALWAYS, &mut take).unwrap();
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-5));
+            }
+            let whole = divergences_by(p, q, words, ALWAYS).unwrap().to_dtype(DType::F64).unwrap();
+            let whole = whole.to_vec1::<f64>().unwrap();
+            let found = sums.divergences();
+            assert_eq!(found.len(), rows);
+            assert!(found.iter().zip(whole).all(|(found, whole)| (found.divergence - whole).abs() < 1e-6));
+        }
+    }
 }
 
 #[test]
@@ -276,7 +333,8 @@ fn what_does_not_fit_and_what_is_interrupted() {
     assert_eq!(losses_by(rows, &[0, 1], WORDS, never).unwrap_err().kind, Kind::Interrupted);
     assert_eq!(divergences_by(rows, rows, WORDS, never).unwrap_err().kind, Kind::Interrupted);
     assert_eq!(likeliest_by(rows, 3, WORDS, never).unwrap_err().kind, Kind::Interrupted);
-    assert_eq!(larger_by(rows, &[(1, 3)], WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    assert_eq!(ranks_by(rows, &[(1, 3)], WORDS, never).unwrap_err().kind, Kind::Interrupted);
+    assert_eq!(blocks_beside_by(rows, rows, WORDS, never, &mut |_| {}).unwrap_err().kind, Kind::Interrupted);
     // The gradient is made with the blocks, so that an interruption is heard while it is.
     let tracked = candle_core::Var::from_tensor(x).unwrap();
     let left = std::cell::Cell::new(2);
@@ -290,4 +348,5 @@ fn what_does_not_fit_and_what_is_interrupted() {
     assert!(losses_by(rows, &[0], WORDS, ALWAYS).is_err());
     let other = UnembeddedRows { x, by: &unembeddings(41, DType::F32)[0] };
     assert!(divergences_by(rows, other, WORDS, ALWAYS).unwrap_err().message.contains("40 and 41 words"));
+    assert!(blocks_beside_by(rows, other, WORDS, ALWAYS, &mut |_| {}).unwrap_err().message.contains("40 and 41 words"));
 }

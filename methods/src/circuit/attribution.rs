@@ -11,12 +11,12 @@ use super::selection::{Selection, ranking};
 use super::tree::{Stage, leading_to};
 use super::{CONTEXT, row_length};
 use crate::data::harvest;
-use crate::features::chance::chances;
 use crate::features::feature::check_feature;
 use crate::features::logits::written;
 use crate::features::survey::KeptPositions;
 use crate::features::tokens::token_ids;
 use crate::features::{Feature, Survey, TokenPattern};
+use crate::intervene::chance::chances;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::sae::prelude::*;
 

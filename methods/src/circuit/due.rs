@@ -3,8 +3,8 @@
 use crate::common::*;
 use crate::data::pack::gathered;
 use crate::data::{Text, harvest};
-use crate::features::chance::{chances, together_of};
 use crate::features::feature::tokenizer;
+use crate::intervene::chance::{chances, together_of};
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;

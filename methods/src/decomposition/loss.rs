@@ -144,7 +144,7 @@ impl<T: Target> MaskedTarget<'_, T> {
     /// Computes the divergence from the target with all matrices masked.
     pub fn divergence(&self, clean: &Tensor, masks: Vec<Mask>, task: &Task) -> Result<Tensor> {
         let masks: Vec<Option<Mask>> = masks.into_iter().map(Some).collect();
-        self.target.divergence(clean, &self.output(&masks, task)?)
+        self.target.divergence(clean, &self.output(&masks, task)?, task)
     }
 }
 
@@ -221,7 +221,7 @@ fn layerwise<T: Target>(masked: &MaskedTarget<'_, T>, clean: &Clean, masks: Vec<
     let one = |(number, mask): (usize, Mask)| -> Result<Tensor> {
         let mut alone: Vec<Option<Mask>> = vec![None; count];
         alone[number] = Some(mask);
-        masked.target.divergence(&clean.output, &masked.output(&alone, task)?)
+        masked.target.divergence(&clean.output, &masked.output(&alone, task)?, task)
     };
     let all = masks.into_iter().enumerate().map(one).collect::<Result<Vec<Tensor>>>()?;
     Ok(Tensor::stack(&all, 0)?.mean_all()?)

@@ -202,7 +202,8 @@ impl Target for MlpTarget<'_> {
         &self.weights.matrices
     }
 
-    /// Computes the logits of the next tokens: `[rows * context, vocab]`.
+    /// Computes the logits of the next tokens, `[rows * context, vocab]`; or, where these exist for some words at a time, what the
+    /// unembedding reads, `[rows * context, d]`.
     fn output(&self, batch: &MlpBatch, through: &mut Through, task: &Task) -> Result<Tensor> {
         let written = self.weights.output(&batch.read, through)?;
         let shaped = dtype::convert(&written, batch.stream.dtype())?.reshape(batch.stream.shape())?;
@@ -211,14 +212,23 @@ impl Target for MlpTarget<'_> {
         let hook = BoundHook::new(self.model.decoder.config(), &site, None, None, patch)?;
         let mut hooks = Chain { hooks: vec![hook], ..Chain::default() };
         let from = Site::new(SiteKind::ResidPre, self.layer);
-        let logits = self.model.decoder.resumed(&batch.batch, from, &batch.stream, &mut hooks, Logits::All, task)?;
-        let logits = logits.ok_or_else(|| err!(Bug, "a pass without logits"))?;
-        let wide = logits.dims().last().copied().unwrap_or_default();
-        Ok(dtype::convert(&logits, DType::F32)?.reshape(((), wide))?)
+        let decoder = &self.model.decoder;
+        let wanted = if decoder.reads_in_words() { Logits::Read } else { Logits::All };
+        let end = decoder.resumed(&batch.batch, from, &batch.stream, &mut hooks, wanted, task)?;
+        let end = end.ok_or_else(|| err!(Bug, "a pass without an end"))?;
+        let wide = end.dims().last().copied().unwrap_or_default();
+        Ok(dtype::convert(&end, DType::F32)?.reshape(((), wide))?)
     }
 
-    fn divergence(&self, clean: &Tensor, found: &Tensor) -> Result<Tensor> {
-        Ok(normalise::divergences(clean, found)?.mean_all()?.to_dtype(DType::F32)?)
+    fn divergence(&self, clean: &Tensor, found: &Tensor, task: &Task) -> Result<Tensor> {
+        let decoder = &self.model.decoder;
+        let each = if decoder.reads_in_words() {
+            let [clean, found] = [clean, found].map(|rows| PassEnd::of(rows.clone(), Logits::Rows(&[])));
+            decoder.divergences(&clean, &found, task)?
+        } else {
+            normalise::divergences(clean, found)?
+        };
+        Ok(each.mean_all()?.to_dtype(DType::F32)?)
     }
 
     fn draw(&self, step: u64, task: &Task) -> Result<MlpBatch> {

@@ -286,7 +286,7 @@ impl Target for NetworkTarget<'_> {
         self.network.output(batch, through)
     }
 
-    fn divergence(&self, clean: &Tensor, found: &Tensor) -> Result<Tensor> {
+    fn divergence(&self, clean: &Tensor, found: &Tensor, _: &Task) -> Result<Tensor> {
         Ok((found - clean)?.sqr()?.mean_all()?)
     }
 

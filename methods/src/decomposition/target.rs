@@ -27,7 +27,7 @@ pub trait Target {
     fn output(&self, batch: &Self::Batch, through: &mut Through, task: &Task) -> Result<Tensor>;
 
     /// Computes the mean divergence between two outputs, as one number.
-    fn divergence(&self, clean: &Tensor, found: &Tensor) -> Result<Tensor>;
+    fn divergence(&self, clean: &Tensor, found: &Tensor, task: &Task) -> Result<Tensor>;
 
     /// Draws the inputs of a step.
     fn draw(&self, step: u64, task: &Task) -> Result<Self::Batch>;

@@ -1,9 +1,11 @@
 //! The divergence of the predictions of two models at each token of a text, and the contexts where it is largest.
 
+use kernels::{LogitsBeside, RowDivergence, RowsBeside};
+
 use super::pair::{ModelPair, RowPosition, context, token};
 use crate::base::HeatText;
 use crate::common::*;
-use crate::tensor::normalise::log_probabilities;
+use crate::model::by_words::ReferencePredictions;
 
 /// KL(tuned || base) in nats of what two models predict at each position of some rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,27 +22,57 @@ pub struct TokenDivergences {
 pub fn kl(pair: ModelPair, rows: &[Vec<u32>], task: &Task) -> Result<TokenDivergences> {
     let mut values: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
     let mut raised: Vec<Vec<u32>> = vec![Vec::new(); rows.len()];
-    let mut take = |at: RowPosition, base: &Tensor, tuned: &Tensor| -> Result<()> {
-        let p = log_probabilities(tuned)?;
-        let q = log_probabilities(base)?;
-        let terms = (p.exp()? * (&p - &q)?)?;
-        let found = terms.sum(1)?.to_vec1::<f64>()?;
-        if let Some(wrong) = found.iter().position(|value| !value.is_finite()) {
-            let column = at.column + wrong;
-            return Err(err!(
-                Numeric,
-                "expected finite logits, found a divergence of {} at position {column} of text {}",
-                found[wrong],
-                at.row
-            )
-            .hint("a model overflows there; load both in f32"));
+    let mut take = |places: &[RowPosition], base: &ReferencePredictions, tuned: &ReferencePredictions| -> Result<()> {
+        let mut sums = RowsBeside::new(places.len());
+        tuned.beside(base, &mut |block| sums.add(block), task)?;
+        let found = sums.divergences();
+        for (at, found) in places.iter().zip(&found) {
+            if !found.divergence.is_finite() {
+                return Err(err!(
+                    Numeric,
+                    "expected finite logits, found a divergence of {} at position {} of text {}",
+                    found.divergence,
+                    at.column,
+                    at.row
+                )
+                .hint("a model overflows there; load both in f32"));
+            }
+            values[at.row].push(found.divergence);
         }
-        values[at.row].extend(found);
-        raised[at.row].extend(terms.argmax(1)?.to_dtype(DType::U32)?.to_vec1::<u32>()?);
+        let mut largest = vec![NO_TERM; places.len()];
+        tuned.beside(base, &mut |block| add_largest(&mut largest, &found, block), task)?;
+        places.iter().zip(largest).for_each(|(at, largest)| raised[at.row].push(largest.token));
         Ok(())
     };
-    pair.logits(rows, "comparing predictions", &mut take, task)?;
+    pair.predictions(rows, "comparing predictions", &mut take, task)?;
     Ok(TokenDivergences { rows: rows.to_vec(), values, raised })
+}
+
+/// Token that contributes most to a divergence so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct LargestTerm {
+    token: u32,
+    term: f64,
+}
+
+const NO_TERM: LargestTerm = LargestTerm { token: 0, term: f64::NEG_INFINITY };
+
+/// Takes in the contributions of a block's tokens, p (log p - log q), to the divergences of its rows; of equal ones the first
+/// counts.
+fn add_largest(largest: &mut [LargestTerm], found: &[RowDivergence], block: &LogitsBeside) {
+    parallel::fill(&mut largest[block.rows.clone()], 1, &|row, largest| {
+        let [of_p, of_q] = found[block.rows.start + row].totals;
+        let [p, q] = block.row(row);
+        for largest in largest {
+            for (token, (p, q)) in block.words.clone().zip(p.iter().zip(q)) {
+                let log_p = f64::from(*p) - of_p;
+                let term = log_p.exp() * (log_p - (f64::from(*q) - of_q));
+                if term > largest.term {
+                    *largest = LargestTerm { token: token as u32, term };
+                }
+            }
+        }
+    });
 }
 
 impl TokenDivergences {
@@ -133,5 +165,34 @@ struct TokenSum {
 impl TokenSum {
     fn mean(&self) -> f64 {
         self.sum / self.times.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{blocks, logits_beside};
+    use super::*;
+
+    #[test]
+    fn what_blocks_contribute_is_what_all_words_do() {
+        let both = logits_beside();
+        let found = |rows: usize, words: usize| {
+            let mut sums = RowsBeside::new(5);
+            blocks(&both, rows, words, &mut |block| sums.add(block));
+            let found = sums.divergences();
+            let mut largest = vec![NO_TERM; 5];
+            blocks(&both, rows, words, &mut |block| add_largest(&mut largest, &found, block));
+            (found, largest)
+        };
+        let (whole, largest) = found(5, 11);
+        for (rows, words) in [(5, 4), (2, 11), (3, 5), (1, 1)] {
+            let (some, of_blocks) = found(rows, words);
+            for row in 0..5 {
+                assert!((some[row].divergence - whole[row].divergence).abs() < 1e-12);
+                assert_eq!(of_blocks[row].token, largest[row].token);
+                assert!((of_blocks[row].term - largest[row].term).abs() < 1e-12);
+            }
+        }
+        assert!(whole.iter().all(|row| row.divergence > 0.0));
     }
 }

@@ -1,11 +1,13 @@
 //! Diff mining: tokens whose logits rise from one model to another over a text, by how often each is among those that rise
 //! most, and in groups that rise together (science-of-finetuning/diffing-toolkit, `diff_mining`).
 
+use kernels::LogitsBeside;
+
 use super::factorise::{Factorisation, SparseRow, factorise};
 use super::pair::{ModelPair, RowPosition, context};
 use crate::common::*;
+use crate::model::by_words::ReferencePredictions;
 use crate::options::seed::SeedOptions;
-use crate::tensor::order::{Direction, topk};
 
 crate::options! {
     /// Options of mined tokens.
@@ -79,46 +81,36 @@ pub fn mine(
     }
     let positions: usize = rows.iter().map(Vec::len).sum();
     memory::check(16 * positions as u128 * options.top as u128, || format!("the rises at {positions} positions"))?;
-    let mut sums = vec![0.0; vocab];
-    let mut rises = vec![0_usize; vocab];
-    let mut among_top = vec![0_usize; vocab];
+    let mut tokens = vec![TokenRise { among_top: 0, rises: 0, mean: 0.0 }; vocab];
     let mut found: Vec<SparseRow> = Vec::with_capacity(positions);
-    let mut places = Vec::with_capacity(positions);
-    let mut take = |at: RowPosition, base: &Tensor, tuned: &Tensor| -> Result<()> {
-        let risen = (tuned.to_dtype(DType::F64)? - base.to_dtype(DType::F64)?)?;
-        let risen = risen.broadcast_sub(&risen.mean_keepdim(1)?)?;
-        let (values, ids) = topk(&risen, options.top, 1, Direction::Descending)?;
-        let all = risen.to_vec2::<f64>()?;
-        let top = ids.to_vec2::<i64>()?.into_iter().zip(values.to_vec2::<f64>()?);
-        for (number, (risen, (ids, values))) in all.into_iter().zip(top).enumerate() {
-            if let Some(wrong) = risen.iter().find(|rise| !rise.is_finite()) {
-                let column = at.column + number;
+    let mut places: Vec<RowPosition> = Vec::with_capacity(positions);
+    let mut take = |some: &[RowPosition], base: &ReferencePredictions, tuned: &ReferencePredictions| -> Result<()> {
+        let mut means = vec![0.0; some.len()];
+        tuned.beside(base, &mut |block| add_rises(&mut means, block), task)?;
+        for (at, mean) in some.iter().zip(&mut means) {
+            *mean /= vocab as f64;
+            if !mean.is_finite() {
+                let RowPosition { row, column } = at;
                 return Err(err!(
                     Numeric,
-                    "expected finite logits, found a rise of {wrong} at position {column} of text {}",
-                    at.row
+                    "expected finite logits, found a mean rise of {mean} at position {column} of text {row}"
                 )
                 .hint("a model overflows there; load both in f32"));
             }
-            for (token, rise) in risen.into_iter().enumerate() {
-                sums[token] += rise;
-                rises[token] += usize::from(rise > 0.0);
-            }
-            let top: SparseRow =
-                ids.into_iter().map(|id| id as usize).zip(values).filter(|(_, rise)| *rise > 0.0).collect();
-            top.iter().for_each(|(token, _)| among_top[*token] += 1);
-            found.push(top);
-            places.push(RowPosition { row: at.row, column: at.column + number });
         }
+        let mut top = vec![SparseRow::new(); some.len()];
+        let mut count = |block: &LogitsBeside| {
+            count_rises(&mut tokens[block.words.clone()], &means, block);
+            keep_largest(&mut top, &means, options.top, block);
+        };
+        tuned.beside(base, &mut count, task)?;
+        top.iter().flatten().for_each(|(token, _)| tokens[*token].among_top += 1);
+        found.extend(top);
+        places.extend(some);
         Ok(())
     };
-    pair.logits(rows, "mining logits", &mut take, task)?;
-    let token = |token: usize| TokenRise {
-        among_top: among_top[token],
-        rises: rises[token],
-        mean: sums[token] / positions.max(1) as f64,
-    };
-    let tokens: Vec<TokenRise> = (0..vocab).map(token).collect();
+    pair.predictions(rows, "mining logits", &mut take, task)?;
+    tokens.iter_mut().for_each(|token| token.mean /= positions.max(1) as f64);
     let mut mined =
         MinedTokens { positions, top: options.top, tokens, topics: Vec::new(), unexplained: 1.0, rows: rows.to_vec() };
     // Two models that are the same have no rises to group.
@@ -126,6 +118,52 @@ pub fn mine(
         mined.group(&found, &places, options.topics, draw, task)?;
     }
     Ok(mined)
+}
+
+/// Number of words whose sums over rows one piece of work adds up.
+const WORDS: usize = 1 << 8;
+
+/// Adds the rises of all words of a block to those of its rows.
+fn add_rises(sums: &mut [f64], block: &LogitsBeside) {
+    parallel::fill(&mut sums[block.rows.clone()], 1, &|row, sums| {
+        let [tuned, base] = block.row(row);
+        for sum in sums {
+            *sum += tuned.iter().zip(base).map(|(tuned, base)| f64::from(*tuned) - f64::from(*base)).sum::<f64>();
+        }
+    });
+}
+
+/// Adds the rises of a block, less the mean of each row, to those of its words.
+fn count_rises(tokens: &mut [TokenRise], means: &[f64], block: &LogitsBeside) {
+    parallel::fill(tokens, WORDS, &|first, tokens| {
+        for (row, mean) in means[block.rows.clone()].iter().enumerate() {
+            let [tuned, base] = block.row(row).map(|logits| &logits[first..first + tokens.len()]);
+            for (token, (tuned, base)) in tokens.iter_mut().zip(tuned.iter().zip(base)) {
+                let rise = f64::from(*tuned) - f64::from(*base) - mean;
+                token.mean += rise;
+                token.rises += usize::from(rise > 0.0);
+            }
+        }
+    });
+}
+
+/// Keeps those words of each row that rise most, the first of equal ones, the largest first.
+fn keep_largest(top: &mut [SparseRow], means: &[f64], count: usize, block: &LogitsBeside) {
+    parallel::fill(&mut top[block.rows.clone()], 1, &|row, top| {
+        let mean = means[block.rows.start + row];
+        let [tuned, base] = block.row(row);
+        for top in top {
+            for (token, (tuned, base)) in block.words.clone().zip(tuned.iter().zip(base)) {
+                let rise = f64::from(*tuned) - f64::from(*base) - mean;
+                let is_among = top.len() < count || top.last().is_some_and(|(_, least)| rise > *least);
+                if rise > 0.0 && is_among {
+                    let place = top.partition_point(|(_, other)| *other >= rise);
+                    top.insert(place, (token, rise));
+                    top.truncate(count);
+                }
+            }
+        }
+    });
 }
 
 impl MinedTokens {
@@ -229,4 +267,40 @@ fn topics_of(fit: &Factorisation, tokens: &[usize], places: &[RowPosition]) -> V
     let mut found: Vec<Topic> = (0..sizes.len()).map(topic).collect();
     order::sort_descending(&mut found, |topic| topic.share);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{blocks, logits_beside};
+    use super::*;
+
+    #[test]
+    fn rises_in_blocks_are_those_of_all_words() {
+        let both = logits_beside();
+        let found = |rows: usize, words: usize| {
+            let mut means = vec![0.0; 5];
+            blocks(&both, rows, words, &mut |block| add_rises(&mut means, block));
+            means.iter_mut().for_each(|mean| *mean /= 11.0);
+            let mut tokens = vec![TokenRise { among_top: 0, rises: 0, mean: 0.0 }; 11];
+            let mut top = vec![SparseRow::new(); 5];
+            blocks(&both, rows, words, &mut |block| {
+                count_rises(&mut tokens[block.words.clone()], &means, block);
+                keep_largest(&mut top, &means, 3, block);
+            });
+            (tokens, top)
+        };
+        let (whole, most) = found(5, 11);
+        // All rises of a row are 0 together.
+        assert!(whole.iter().map(|token| token.mean).sum::<f64>().abs() < 1e-6);
+        assert!(most.iter().all(|row| !row.is_empty() && row.len() <= 3 && row.is_sorted_by(|a, b| a.1 >= b.1)));
+        for (rows, words) in [(5, 4), (2, 11), (3, 5), (1, 1)] {
+            let (tokens, top) = found(rows, words);
+            for (found, expected) in tokens.iter().zip(&whole) {
+                assert!(found.rises == expected.rises && (found.mean - expected.mean).abs() < 1e-12);
+            }
+            for (found, expected) in top.iter().flatten().zip(most.iter().flatten()) {
+                assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-12);
+            }
+        }
+    }
 }

@@ -1,7 +1,8 @@
-//! Two models that read the same tokens: their checks, and their logits and activations side by side.
+//! Two models that read the same tokens: their checks, and their predictions and activations side by side.
 
 use crate::common::*;
 use crate::data::harvest::width;
+use crate::model::by_words::ReferencePredictions;
 use crate::model::site::NAME_ONE;
 
 crate::options! {
@@ -17,7 +18,7 @@ crate::options! {
 /// The number of rows in a batch of the models.
 const AT_ONCE: usize = 16;
 
-/// Maximum number of logits of a batch, but for a single row that has more.
+/// Maximum number of logits that are compared at once where they are whole, but for those of one position.
 const LOGITS: usize = 1 << 24;
 
 /// Tokens of a context up to the position that it is of.
@@ -30,8 +31,9 @@ pub struct RowPosition {
     pub column: usize,
 }
 
-/// A function that gets the first of some neighbouring positions, and the logits of both models there, `[some, vocab]`.
-pub(super) type TakeLogits<'a> = dyn FnMut(RowPosition, &Tensor, &Tensor) -> Result<()> + 'a;
+/// A function that gets some positions, and the predictions of the base and of the tuned model there.
+pub(super) type TakePredictions<'a> =
+    dyn FnMut(&[RowPosition], &ReferencePredictions, &ReferencePredictions) -> Result<()> + 'a;
 
 /// A function that gets the number of a row, and the activations of both models in it, `[positions, width]` in f32.
 pub(super) type TakeActivations<'a> = dyn FnMut(usize, &Tensor, &Tensor) -> Result<()> + 'a;
@@ -87,32 +89,39 @@ impl<'a> ModelPair<'a> {
         width(self.base.decoder.config(), place)
     }
 
-    /// Gives the logits of both models to `take`, some positions at a time.
-    pub(super) fn logits(self, rows: &[Vec<u32>], what: &str, take: &mut TakeLogits, task: &Task) -> Result<()> {
-        let outputs = self.base.decoder.config().outputs().max(1);
-        let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
-        let at_once = (LOGITS / (longest * outputs).max(1)).clamp(1, AT_ONCE);
+    /// Gives the predictions of both models at all positions to `take`, some positions at a time.
+    pub(super) fn predictions(
+        self,
+        rows: &[Vec<u32>],
+        what: &str,
+        take: &mut TakePredictions,
+        task: &Task,
+    ) -> Result<()> {
+        let decoders = [&self.base.decoder, &self.tuned.decoder];
+        let at_once = if decoders.iter().all(|decoder| decoder.reads_in_words()) {
+            usize::MAX
+        } else {
+            (LOGITS / self.base.decoder.config().outputs().max(1)).max(1)
+        };
         let bar = task.begin(what, Some(rows.len() as u64));
-        for (part, rows) in rows.chunks(at_once).enumerate() {
+        for (part, rows) in rows.chunks(AT_ONCE).enumerate() {
             task.check()?;
             let batch = Batch::new(rows.to_vec())?;
-            // The same parts for both, so that a model's logits less its own are 0 to the last bit.
-            let mut of_base = Vec::new();
-            let mut keep = |place: (usize, usize), logits: &Tensor| -> Result<()> {
-                of_base.push((place, logits.clone()));
-                Ok(())
-            };
-            self.base.decoder.logits_in_parts(&batch, Ask::default(), &mut keep, task)?;
-            let mut of_base = of_base.into_iter();
-            let mut both = |place: (usize, usize), tuned: &Tensor| -> Result<()> {
-                let base = match of_base.next() {
-                    Some((found, base)) if found == place && base.dims() == tuned.dims() => base,
-                    _ => return Err(err!(Bug, "logits of two models in different parts")),
-                };
-                let position = RowPosition { row: part * at_once + place.0, column: place.1 };
-                take(position, &base.to_device(tuned.device())?, tuned)
-            };
-            self.tuned.decoder.logits_in_parts(&batch, Ask::default(), &mut both, task)?;
+            let points: Vec<(usize, usize)> = batch
+                .lengths()
+                .into_iter()
+                .enumerate()
+                .flat_map(|(row, length)| (0..length).map(move |column| (row, column)))
+                .collect();
+            let place = |(row, column): &(usize, usize)| RowPosition { row: part * AT_ONCE + row, column: *column };
+            let [base, tuned] = decoders.map(|decoder| decoder.run_to_end(&batch, Ask::default(), &points, task));
+            let [(_, base), (_, tuned)] = [base?, tuned?];
+            for some in (0..points.len()).step_by(at_once.min(points.len())) {
+                let some = some..points.len().min(some.saturating_add(at_once));
+                let places: Vec<RowPosition> = points[some.clone()].iter().map(place).collect();
+                let base = decoders[0].reference(&base.part(some.clone())?, task)?;
+                take(&places, &base, &decoders[1].reference(&tuned.part(some)?, task)?)?;
+            }
             bar.advance(rows.len() as u64);
         }
         Ok(())

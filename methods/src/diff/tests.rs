@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kernels::LogitsBeside;
+
 use super::*;
 use crate::base::Task;
 use crate::base::random::stream;
@@ -64,6 +66,30 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
 
 fn close(found: f64, expected: f64, most: f64, what: &str) {
     assert!((found - expected).abs() <= most, "{what}: {found} is not {expected}");
+}
+
+/// Draws two logits of five rows and eleven words.
+pub(super) fn logits_beside() -> [Vec<f32>; 2] {
+    [0, 1].map(|turn| {
+        let drawn = create::randn(&[5, 11], DType::F32, &mut stream(9, "logits", turn)).unwrap();
+        drawn.flatten_all().unwrap().to_vec1().unwrap()
+    })
+}
+
+/// Gives two logits of eleven words to `take` in blocks of so many rows and words.
+pub(super) fn blocks(both: &[Vec<f32>; 2], rows: usize, words: usize, take: &mut dyn FnMut(&LogitsBeside)) {
+    let count = both[0].len() / 11;
+    for first in (0..11).step_by(words) {
+        for start in (0..count).step_by(rows) {
+            let words = first..(first + words).min(11);
+            let rows = start..count.min(start + rows);
+            let cut = |logits: &Vec<f32>| -> Vec<f32> {
+                rows.clone().flat_map(|row| logits[row * 11..][words.clone()].to_vec()).collect()
+            };
+            let [p, q] = [cut(&both[0]), cut(&both[1])];
+            take(&LogitsBeside { rows, words, p: &p, q: &q });
+        }
+    }
 }
 
 fn letter(id: u32) -> String {

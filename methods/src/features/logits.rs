@@ -5,7 +5,6 @@ use super::feature::place;
 use super::survey::{KeptPositions, Survey};
 use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::model::config::NormKind;
-use crate::model::hooks::NoHooks;
 use crate::sae::prelude::*;
 use crate::tensor::normalise::log_probabilities;
 
@@ -175,36 +174,47 @@ pub fn ablated(
     let ends = texts.iter().enumerate();
     let ablations: Vec<Ablation> =
         ends.map(|(row, text)| Ablation { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
-    let mut without = vec![Vec::new(); texts.len()];
-    let mut take = |number: usize, logits: &Tensor| {
-        without[number] = log_probabilities(logits)?.squeeze(0)?.to_vec1()?;
-        Ok(())
+    let vocab = model.decoder.config().outputs();
+    let mut without = PredictionSums::new(vocab);
+    ablated::logits(model, sae, place, &texts, &ablations, &mut |_, logits| without.add(logits), task)?;
+    let mut with = PredictionSums::new(vocab);
+    let batch = Batch::new(texts)?;
+    let (_, end) = model.decoder.run_to_end(&batch, Ask::default(), &batch.last_points(), task)?;
+    let take = &mut |_: Range<usize>, logits: &[Tensor]| logits.iter().try_for_each(|logits| with.add(logits));
+    model.decoder.logits_of_ends(std::slice::from_ref(&end), take, task)?;
+    let effect = |token: usize| TokenEffect {
+        token: token as u32,
+        with: with.chances[token] / count,
+        without: without.chances[token] / count,
+        change: (without.logs[token] - with.logs[token]) / count,
     };
-    ablated::logits(model, sae, place, &texts, &ablations, &mut take, task)?;
-    let with = last(model, texts, task)?;
-    let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
-        let vocab = rows.first().map_or(0, Vec::len);
-        (0..vocab)
-            .map(|token| rows.iter().filter_map(|row| row.get(token)).map(|log| of(*log)).sum::<f64>() / count)
-            .collect()
-    };
-    let logs = sums(&with, |log| log).into_iter().zip(sums(&without, |log| log));
-    let each = logs.zip(sums(&with, f64::exp)).zip(sums(&without, f64::exp)).enumerate();
-    Ok(each
-        .map(|(token, (((log, log_without), with), without))| TokenEffect {
-            token: token as u32,
-            with,
-            without,
-            change: log_without - log,
-        })
-        .collect())
+    Ok((0..vocab).map(effect).collect())
 }
 
-/// Returns the log probabilities after each text: `[texts][vocab]`.
-fn last(model: &Model, texts: Vec<Vec<u32>>, task: &Task) -> Result<Vec<Vec<f64>>> {
-    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
-    let logits = model.decoder.forward(&Batch::new(texts)?, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
-    Ok(log_probabilities(&logits)?.squeeze(1)?.to_vec2()?)
+/// Sums of the predictions after some texts, token by token.
+struct PredictionSums {
+    /// Sums of log probabilities.
+    logs: Vec<f64>,
+    /// Sums of probabilities.
+    chances: Vec<f64>,
+}
+
+impl PredictionSums {
+    fn new(vocab: usize) -> Self {
+        Self { logs: vec![0.0; vocab], chances: vec![0.0; vocab] }
+    }
+
+    /// Adds the predictions of logits, `[texts, vocab]`.
+    fn add(&mut self, logits: &Tensor) -> Result<()> {
+        for row in 0..logits.dim(0)? {
+            let found = log_probabilities(&logits.get(row)?)?.to_vec1::<f64>()?;
+            for ((logs, chances), log) in self.logs.iter_mut().zip(&mut self.chances).zip(found) {
+                *logs += log;
+                *chances += log.exp();
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns a table of the tokens with the largest numbers and those with the smallest, in neighbouring columns.

@@ -17,7 +17,6 @@
 pub mod ablated;
 pub mod batch;
 pub mod card;
-pub mod chance;
 pub mod contexts;
 pub mod coverage;
 pub mod dashboard;

@@ -1,7 +1,6 @@
 //! Features of a dictionary that promote tokens: by direction, by ablation, and by correlation.
 
 use super::ablated::{self, Ablation, RequestEnd};
-use super::chance::{apart_of, together_of};
 use super::feature::{Feature, place, tokenizer};
 use super::logits::direct;
 use super::survey::{KeptPositions, Moment, Tally};
@@ -9,6 +8,7 @@ use super::text_codes::{FeatureTextOptions, finite};
 use super::tokens::{TokenPattern, token_ids};
 use crate::data::harvest::context;
 use crate::data::pack::gathered;
+use crate::intervene::chance::{apart_of, together_of};
 use crate::sae::SparseCodes;
 use crate::sae::prelude::*;
 

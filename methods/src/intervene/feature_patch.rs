@@ -13,13 +13,12 @@ use rand_chacha::ChaCha8Rng;
 use super::rerun::Reruns;
 use crate::common::*;
 use crate::data::harvest::width;
+use crate::model::by_words::ReferencePredictions;
 use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::options::OptionGroup;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, SiteOptions};
-use crate::tensor::normalise;
-use crate::tensor::normalise::divergences;
 
 crate::choices! {
     /// Orders in which features are tried.
@@ -67,8 +66,11 @@ pub struct PatchedSet {
     pub edit: f64,
 }
 
-/// The largest number of logits of one evaluation.
+/// The largest number of logits of one evaluation where they are whole, but for those of one copy of all pairs.
 const LOGITS: usize = 1 << 23;
+
+/// Largest number of logits of one gradient, but for those of one pair: numbers of f64 on the tape.
+const GRADIENT_LOGITS: usize = 1 << 21;
 
 /// The number of tokens of one evaluation, about.
 const TOKENS: usize = 1 << 13;
@@ -108,10 +110,12 @@ struct PatchRuns<'a> {
     sae: &'a Sae,
     place: Place,
     reruns: Reruns<'a>,
+    /// Rows and columns of the last tokens, after which runs are compared.
+    points: Vec<(usize, usize)>,
     /// The activation of the clean texts, as it is and as `[pairs, pos, d]` in f32.
     clean: Tensor,
-    /// log p of the corrupt run after the last token: `[pairs, vocab]`.
-    target: Tensor,
+    /// Predictions of the corrupt run after the last tokens.
+    target: ReferencePredictions,
     /// The features whose activations differ somewhere.
     features: Vec<u32>,
     /// The differences c' - c of `features`, `[features, pairs, pos]`; 0 after the end of a text.
@@ -161,14 +165,16 @@ impl<'a> PatchRuns<'a> {
         let chosen = Tensor::new(features.as_slice(), by_feature.device())?;
         let differences =
             if features.is_empty() { by_feature.narrow(0, 0, 0)? } else { by_feature.index_select(&chosen, 0)? };
-        let target = model.logits_at(&corrupt, &[-1], Vec::new(), task)?.squeeze(1)?;
+        let points = clean.last_points();
+        let (_, end) = model.run_to_end(&corrupt, Ask::default(), &points, task)?;
         Ok(Self {
             model,
             sae,
             place,
             reruns: Reruns::new(model, &clean, &[place], task)?,
+            points,
             clean: x,
-            target,
+            target: model.reference(&end, task)?,
             features,
             differences,
             tokens: clean.lengths().iter().sum(),
@@ -177,8 +183,9 @@ impl<'a> PatchRuns<'a> {
 
     /// Returns the largest number of sets that are evaluated at once.
     fn most(&self) -> usize {
-        let pairs = self.target.elem_count();
-        self.reruns.copies(TOKENS).min((LOGITS / pairs.max(1)).max(1))
+        let logits = self.points.len() * self.model.config().outputs();
+        let by_logits = if self.model.reads_in_words() { usize::MAX } else { (LOGITS / logits.max(1)).max(1) };
+        self.reruns.copies(TOKENS).min(by_logits)
     }
 
     /// Returns what patching features adds to the site: `[pairs, pos, d]`. Features are given by their places in
@@ -206,10 +213,11 @@ impl<'a> PatchRuns<'a> {
         let put = Tensor::cat(&copies.collect::<Result<Vec<_>>>()?, 0)?;
         let hook =
             BoundHook::new(self.model.config(), &self.place.to_string(), None, None, Box::new(SiteReplacement(put)))?;
-        let logits = self.reruns.logits(changes.len(), vec![hook], Logits::At(&[-1]), task)?.squeeze(1)?;
-        let target = self.target.repeat((changes.len(), 1))?;
-        let each = floats(&divergences(&logits, &target)?)?;
-        let pairs = self.target.dim(0)?;
+        let pairs = self.points.len();
+        let of_copy = |copy: usize| self.points.iter().map(move |(row, column)| (copy * pairs + row, *column));
+        let points: Vec<(usize, usize)> = (0..changes.len()).flat_map(of_copy).collect();
+        let end = self.reruns.end_of_copies(changes.len(), vec![hook], &points, task)?;
+        let each = floats(&self.model.divergences_to(&self.target, &end, task)?)?;
         let means: Vec<f64> = each.chunks(pairs).map(|part| part.iter().sum::<f64>() / pairs as f64).collect();
         if means.iter().all(|mean| mean.is_finite()) {
             Ok(means)
@@ -320,15 +328,7 @@ impl PatchSearch {
 /// Returns sets of growing size, with the features first that lower the KL most to first order: (c'_j - c_j) d_j .
 /// dKL/dx, summed over pairs and positions, on the clean run.
 fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], rules: GradientRules, task: &Task) -> Result<Vec<PatchedSet>> {
-    let batch = Batch::new(pairs.iter().map(|pair| pair.clean.clone()).collect())?;
-    let target = runs.target.to_dtype(DType::F32)?;
-    let mut metric = |logits: &Tensor| -> Result<Tensor> {
-        let found = normalise::log_softmax(&logits.squeeze(1)?.to_dtype(DType::F32)?, -1)?;
-        Ok(((found.exp()? * (&found - &target)?)?.sum_all()? / target.dim(0)? as f64)?)
-    };
-    let ruled = runs.model.by_rules(rules)?;
-    let found = ruled.grads(&batch, Vec::new(), &[runs.place], Logits::At(&[-1]), &mut metric, task)?;
-    let gradient = heads_joined(&found.cache.at(runs.place)?, runs.sae.d_in())?.to_dtype(DType::F32)?;
+    let gradient = gradient(runs, pairs, rules, task)?;
     let mut scores = Vec::with_capacity(runs.features.len());
     for place in 0..runs.features.len() {
         task.check()?;
@@ -355,6 +355,27 @@ fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], rules: GradientRules, t
         all.count = runs.sae.d_sae();
     }
     Ok(sets)
+}
+
+/// Computes the gradient of the KL at the site on the clean run, `[pairs, pos, d]`, some pairs at a time.
+fn gradient(runs: &PatchRuns, pairs: &[PatchPair], rules: GradientRules, task: &Task) -> Result<Tensor> {
+    let ruled = runs.model.by_rules(rules)?;
+    let at_once = (GRADIENT_LOGITS / runs.model.config().outputs().max(1)).max(1);
+    let numbers: Vec<u32> = (0..pairs.len() as u32).collect();
+    let mut parts = Vec::new();
+    for (some, numbers) in pairs.chunks(at_once).zip(numbers.chunks(at_once)) {
+        task.check()?;
+        let batch = Batch::new(some.iter().map(|pair| pair.clean.clone()).collect())?;
+        let target = runs.target.at(numbers)?;
+        let mut metric = |end: &PassEnd| -> Result<Tensor> {
+            Ok((ruled.divergences_to(&target, end, task)?.sum_all()? / pairs.len() as f64)?)
+        };
+        let points = batch.last_points();
+        let found = ruled.grads_of_end(&batch, Vec::new(), &[runs.place], &points, &mut metric, task)?;
+        let found = heads_joined(&found.cache.at(runs.place)?, runs.sae.d_in())?.to_dtype(DType::F32)?;
+        parts.push(found.pad_with_zeros(1, 0, runs.clean.dim(1)? - batch.width())?);
+    }
+    Ok(Tensor::cat(&parts, 0)?)
 }
 
 /// Returns numbers of features, from all to none: about eight in each doubling.

@@ -187,8 +187,8 @@ impl<'a> MetricPlan<'a> {
             let of_copy = |copy: usize| terms.iter().map(move |(point, token)| (copy * points + point, *token));
             (0..copies).flat_map(of_copy).collect()
         };
+        let work = if model.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         if let Some(reference) = &self.reference {
-            let work = if model.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
             return Ok(model.divergences_from(reference, end, task)?.to_dtype(work)?);
         }
         let by_words = match self.measure {
@@ -197,10 +197,11 @@ impl<'a> MetricPlan<'a> {
             Measure::LogitDiff | Measure::Prob | Measure::LogProb | Measure::Loss => {
                 model.log_probabilities_of_tokens(end, &of_copies(copies), task)?
             }
-            Measure::Rank => match model.ranks_of_tokens(end, &of_copies(copies), task)? {
-                Some(ranks) => Some(ranks_as_tensor(&ranks, model.device())?),
-                None => None,
-            },
+            Measure::Rank => {
+                let ranks = model.ranks_of_tokens(end, &of_copies(copies), task)?;
+                let ranks: Vec<f64> = ranks.into_iter().map(|found| found.rank as f64).collect();
+                Some(Tensor::new(ranks, model.device())?.to_dtype(work)?)
+            }
             Measure::Kl(_) | Measure::MeanKl(_) | Measure::Of(_) => None,
         };
         if let Some(read) = by_words {
@@ -212,7 +213,6 @@ impl<'a> MetricPlan<'a> {
             let some = at_once.min(copies - first);
             let logits = widened(&model.logits_of(end, first * points..(first + some) * points, task)?)?;
             match self.measure {
-                Measure::Rank => Ok(ranks(&logits, &of_copies(some))?.to_dtype(logits.dtype())?),
                 Measure::Of(own) => {
                     let each = (0..some).map(|copy| self.own(&logits.narrow(0, copy * points, points)?, own));
                     Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
@@ -307,21 +307,6 @@ impl<'a> MetricPlan<'a> {
         });
         Ok(Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?)
     }
-}
-
-/// Returns the ranks of tokens at points, of logits `[points, vocab]`.
-fn ranks(logits: &Tensor, terms: &[Term]) -> Result<Tensor> {
-    let logits = logits.detach();
-    let rank = |(point, token): &Term| -> Result<usize> {
-        let row = logits.get(*point)?;
-        let own = row.narrow(0, *token as usize, 1)?;
-        Ok(1 + row.broadcast_gt(&own)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? as usize)
-    };
-    ranks_as_tensor(&terms.iter().map(rank).collect::<Result<Vec<_>>>()?, logits.device())
-}
-
-fn ranks_as_tensor(ranks: &[usize], device: &Device) -> Result<Tensor> {
-    Ok(Tensor::new(ranks.iter().map(|rank| *rank as f32).collect::<Vec<f32>>(), device)?)
 }
 
 fn prompt(pair: &TokenPair, which: Prompt, number: usize) -> Result<&[u32]> {
@@ -485,7 +470,7 @@ fn reference_of(
 }
 
 /// Converts logits to the dtype that metrics are computed in: f64 where the model computes in that, else f32.
-pub(super) fn widened(logits: &Tensor) -> Result<Tensor> {
+fn widened(logits: &Tensor) -> Result<Tensor> {
     let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     Ok(logits.to_dtype(work)?)
 }

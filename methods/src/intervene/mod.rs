@@ -24,6 +24,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod chance;
 mod each_text;
 pub mod erase;
 pub mod feature_patch;

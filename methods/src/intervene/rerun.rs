@@ -36,18 +36,13 @@ impl<'a> Reruns<'a> {
         (tokens / (self.batch.width() * self.batch.rows().len()).max(1)).max(1)
     }
 
-    /// Returns the logits of some copies of the batch, one copy after the other, with hooks. Hooks that change copies
-    /// in different ways find them by their rows.
-    pub fn logits(&self, copies: usize, hooks: Vec<BoundHook>, wanted: Logits, task: &Task) -> Result<Tensor> {
-        self.pass(copies, &mut Chain { hooks, ..Chain::default() }, wanted, task)
-    }
-
     /// Returns the end of a pass with hooks at some rows and columns of the batch.
     pub fn end(&self, hooks: Vec<BoundHook>, points: &[(usize, usize)], task: &Task) -> Result<PassEnd> {
         self.end_of_copies(1, hooks, points, task)
     }
 
-    /// Returns the end of a pass of some copies of the batch, one copy after the other, at some of their rows and columns.
+    /// Returns the end of a pass of some copies of the batch, one copy after the other, at some of their rows and columns. Hooks
+    /// that change copies in different ways find them by their rows.
     pub fn end_of_copies(
         &self,
         copies: usize,
@@ -108,10 +103,12 @@ mod tests {
                 let action = Action::Scale(0.5).begin();
                 vec![BoundHook::new(model.config(), name, None, None, Box::new(action)).unwrap()]
             };
-            let expected = model.logits_at(&batch, &[-1], hook(), &task).unwrap();
+            let expected = model.logits_at_points(&batch, &batch.last_points(), hook(), &task).unwrap();
             let places = select(model.config(), name).unwrap();
             let reruns = Reruns::new(&model, &batch, &places, &task).unwrap();
-            let found = reruns.logits(3, hook(), Logits::At(&[-1]), &task).unwrap();
+            let points: Vec<(usize, usize)> = (0..6).map(|row| (row, if row % 2 == 0 { 3 } else { 1 })).collect();
+            let end = reruns.end_of_copies(3, hook(), &points, &task).unwrap();
+            let found = model.logits_of(&end, 0..6, &task).unwrap();
             for copy in 0..3 {
                 assert!(far(found.narrow(0, 2 * copy, 2).unwrap(), &expected) < 1e-5, "{name}");
             }

@@ -173,7 +173,7 @@ fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
             *bias *= norm;
         }
     }
-    let product = Product { x: x.slice(), weights: &weights, bias: &bias, sizes };
+    let product = Product { x: x.slice(), weights: &weights, bias: &bias, sizes, rounded: None };
     Ok(match &parts.activation {
         Activation::TopK(k) => Some(in_order(product.largest_of_rows(*k)?)),
         Activation::Relu => product.few(AtLeast::Positive, f64::INFINITY),

@@ -1,5 +1,6 @@
 //! Reading a text: the tokens, how the model predicts them, and which features are active.
 
+use std::iter::once;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,8 @@ use crate::features::contexts;
 use crate::features::feature::check_feature;
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
-use crate::model::predict::likeliest;
-use crate::model::run::{Ask, token_losses};
+use crate::model::predict::{Prediction, likeliest_at};
+use crate::model::run::Ask;
 use crate::sae::SparseCodes;
 use crate::tensor::{DType, Tensor};
 
@@ -67,9 +68,7 @@ pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<
     if tokens.is_empty() {
         return Ok(ReadAnswer::default());
     }
-    let (codes, losses, logits) = read_on(explorer, reading.dictionary, &tokens.ids, task)?;
-    let outputs = explorer.model.decoder.config().outputs();
-    let next = likeliest(&logits, -1, NEXT.min(outputs))?;
+    let (codes, losses, next) = read_on(explorer, reading.dictionary, &tokens.ids, task)?;
     let mut active: Vec<_> = strengths(&codes, usize::from(reading.without_first))
         .into_iter()
         .map(|(feature, CodeSummary { largest, at, count, sum })| (feature, largest, count, sum, at))
@@ -84,7 +83,7 @@ pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<
     };
     Ok(ReadAnswer {
         tokens: spots(&tokens)?,
-        loss: std::iter::once(None).chain(losses.into_iter().map(Some)).collect(),
+        loss: once(None).chain(losses.into_iter().map(Some)).collect(),
         features: (0..tokens.len()).map(strongest).collect(),
         next: next.into_iter().map(|next| (name(explorer, next.id), next.probability)).collect(),
         active,
@@ -93,14 +92,13 @@ pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<
     })
 }
 
-/// Returns the codes of a dictionary at each token, the loss of each but the first, and the logits of the last tokens,
-/// `[pos, vocab]`.
+/// Returns the codes of a dictionary at each token, the loss of each but the first, and the likeliest tokens after the last.
 fn read_on(
     explorer: &Explorer,
     dictionary: usize,
     ids: &[u32],
     task: &Task,
-) -> Result<(SparseCodes, Vec<f32>, Tensor)> {
+) -> Result<(SparseCodes, Vec<f32>, Vec<Prediction>)> {
     let of = explorer.dictionary(dictionary)?;
     let decoder = &explorer.model.decoder;
     let last = locked(&explorer.last_read).clone();
@@ -114,10 +112,16 @@ fn read_on(
     let mut past = past.unwrap_or_default();
     let start = past.columns();
     let batch = Batch::new(vec![ids[start..].to_vec()])?;
-    let run = decoder.run_behind(&mut past, &batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
-    let logits = run.logits.get(0)?;
-    let new = token_losses(&logits, &ids[start..])?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-    let activations = run.cache.at(of.place)?;
+    let points: Vec<(usize, usize)> = (0..batch.width()).map(|column| (0, column)).collect();
+    let ask = Ask { places: vec![of.place], ..Ask::default() };
+    let (cache, end) = decoder.run_behind_to_end(&mut past, &batch, ask, &points, task)?;
+    // Behind the last token is any, whose loss is left out.
+    let due: Vec<u32> = ids[start + 1..].iter().copied().chain(once(0)).collect();
+    let mut new = decoder.losses_of(&end, &due, task)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    new.pop();
+    let most = NEXT.min(decoder.config().outputs());
+    let next = likeliest_at(decoder, &end.part(points.len() - 1..points.len())?, most, task)?;
+    let activations = cache.at(of.place)?;
     let coded = |batch: &Batch, first: usize, cache: &Cache| {
         contexts::recorded(&explorer.model, &of.sae, of.place, batch, first, cache, task)
     };
@@ -127,14 +131,14 @@ fn read_on(
             let activations = Tensor::cat(&[&before, &activations], 1)?;
             let codes = if last.dictionary == dictionary {
                 let rows: Vec<usize> = (0..start).collect();
-                SparseCodes::joined(vec![last.codes.picked(&rows), coded(&batch, start, &run.cache)?], of.sae.d_sae())
+                SparseCodes::joined(vec![last.codes.picked(&rows), coded(&batch, start, &cache)?], of.sae.d_sae())
             } else {
-                let cache = run.cache.holding([(of.place, activations.clone())]);
+                let cache = cache.holding([(of.place, activations.clone())]);
                 coded(&Batch::new(vec![ids.to_vec()])?, 0, &cache)?
             };
             (activations, [&last.losses[..start], &new].concat(), codes)
         }
-        None => (activations, new, coded(&batch, start, &run.cache)?),
+        None => (activations, new, coded(&batch, start, &cache)?),
     };
     let read = LastRead {
         place: of.place,
@@ -146,5 +150,5 @@ fn read_on(
         losses: losses.clone(),
     };
     *locked(&explorer.last_read) = Some(Arc::new(read));
-    Ok((codes, losses, logits))
+    Ok((codes, losses, next.into_iter().flatten().collect()))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{LineFailure, PromptFlow, Repl, is_muted};
+use super::super::{LineFailure, LineOutcome, PromptFlow, Repl, is_muted};
 use crate::base::clock::Instant;
 
 /// Time that `:bench` takes, and its fewest and most repetitions.
@@ -13,10 +13,10 @@ const MOST: usize = 10_000;
 pub fn time(repl: &mut Repl, code: &str) -> Result<PromptFlow, LineFailure> {
     let name = repl.next_name();
     let start = Instant::now();
-    let value = repl.evaluate(&name, code)?;
+    let outcome = repl.evaluate(&name, code)?;
     let took = start.elapsed();
-    if !value.is_unit() && !is_muted(code) {
-        repl.show(&value)?;
+    if outcome == LineOutcome::Answered && !is_muted(code) {
+        repl.show_answer("")?;
     }
     repl.say(&format!("took {}", duration_text(took)));
     Ok(PromptFlow::Continue)

@@ -14,6 +14,10 @@ use super::escape;
 /// Policy of all pages: no network, no frames; styles only from the page itself.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
+/// Opening of all pages, up to their policy.
+const OPENING: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+                       <meta http-equiv=\"Content-Security-Policy\" content=\"";
+
 /// The look of all pages.
 pub static STYLE: &str = concat!(include_str!("style.css"), include_str!("lenses.css"));
 
@@ -65,13 +69,23 @@ fn framed(title: &str, content: &str, live: Option<&LivePage>) -> String {
     let policy = if hashes.is_empty() { POLICY.into() } else { format!("{POLICY}; script-src{hashes}{more}") };
     let script: String = scripts.iter().map(|script| format!("<script>{script}</script>\n")).collect();
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
+        "{OPENING}{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n\
          <body>\n<main>\n{content}</main>\n{parts}{script}</body>\n</html>\n"
     )
+}
+
+/// Returns whether a file is a page that may connect to nothing and runs no script from outside: it begins as pages do, and
+/// to the policy of all it adds what this module does.
+pub fn is_sealed(file: &[u8]) -> bool {
+    let opened = file.strip_prefix(OPENING.as_bytes()).and_then(|rest| rest.strip_prefix(POLICY.as_bytes()));
+    let Some(added) = opened.and_then(|rest| rest.split(|byte| *byte == b'"').next()) else { return false };
+    let added = String::from_utf8_lossy(added);
+    let mut words = added.split([' ', ';']).filter(|word| !word.is_empty());
+    let is_ours = |word: &str| matches!(word, "script-src" | "blob:" | "'wasm-unsafe-eval'" | "worker-src");
+    words.all(|word| is_ours(word) || word.starts_with("'sha256-"))
 }
 
 /// Writes the hash of a script as a policy names it, behind a blank.
@@ -98,5 +112,23 @@ mod tests {
         let policy = with.split("script-src ").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
         assert_eq!(policy, format!("'sha256-{hash}'"));
         assert!(!page(CIRCUIT, "").contains("<script>"), "a title is text");
+    }
+
+    #[test]
+    fn pages_are_told_from_others() {
+        let live = live("a", "", &LivePage { style: "", parts: "", scripts: &["1"] });
+        for page in [&page("a", "b"), &page("a", CIRCUIT), &live] {
+            assert!(is_sealed(page.as_bytes()), "{page}");
+        }
+        for other in [
+            "<script>1</script>",
+            "",
+            &live.replace("worker-src", "connect-src *; worker-src"),
+            &live.replace("script-src", "script-src https:"),
+            &live.replace("default-src 'none'", "default-src *"),
+            &live.replace("<head>", "<head><script>1</script>"),
+        ] {
+            assert!(!is_sealed(other.as_bytes()), "{other}");
+        }
     }
 }

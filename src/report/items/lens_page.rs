@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Item;
 use crate::base::{Cell, Result, Table};
+use crate::model::by_words::TokenRank;
 use crate::model::reading::lens::Guess;
 use crate::model::reading::lens_page::{LensPage, PageLens, TrackedToken};
 use crate::report::html::escape;
@@ -67,7 +68,7 @@ impl Item for LensPage {
     }
 }
 
-fn rank(rank: crate::model::reading::lens_page::TokenRank) -> Value {
+fn rank(rank: TokenRank) -> Value {
     json!({ "rank": rank.rank, "probability": number(rank.probability) })
 }
 
@@ -171,7 +172,6 @@ fn listed(page: &LensPage, guesses: Option<&Vec<Guess>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reading::lens_page::TokenRank;
     use std::collections::BTreeMap;
 
     fn sample() -> LensPage {

@@ -17,19 +17,21 @@ use crate::circuit::attribution_graph::intervene::{FeatureChange, Freeze, NodeCh
 use crate::err;
 use crate::features::contexts;
 use crate::features::feature::placed;
+use crate::intervene::chance::apart_of;
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits};
 use crate::model::hooks::{Action, BoundHook};
 use crate::model::reading::lens_page::{LensPage, LensPageOptions};
-use crate::model::run::{Ask, RecordOptions, token_losses};
+use crate::model::run::{Ask, PassEnd, RecordOptions};
 use crate::model::site::{NAME_ONE, Place, one_site};
 use crate::report::items::Item;
 use crate::report::json::json;
 use crate::sae::load::LoadOptions;
 use crate::sae::transcoders::TranscodersOptions;
 use crate::sae::{Sae, Transcoders, site_of};
-use crate::tensor::{DType, Tensor, normalise};
+use crate::tensor::{DType, Tensor, floats, normalise};
 use crate::tokenizer::tokens::TokenName;
 
 /// Number of next tokens in an answer.
@@ -75,8 +77,8 @@ pub struct LiveChange {
 struct Reading {
     /// The codes of each node at each token; None for a node without codes.
     codes: Vec<Option<Vec<f64>>>,
-    /// Logits, `[pos, vocab]`.
-    logits: Tensor,
+    /// End of the pass at all tokens.
+    end: PassEnd,
 }
 
 /// A reading as a page is told of it.
@@ -170,9 +172,9 @@ impl LiveReport {
             Some(transcoders) => self.by_transcoders(circuit, transcoders, ids, &factors, task)?,
             None => self.by_dictionaries(circuit, ids, &factors, task)?,
         };
-        let next = self.next(&before, after.as_ref())?;
+        let next = self.next(&before, after.as_ref(), task)?;
         let targets: Vec<String> = circuit.targets.iter().map(|id| contexts::name(&self.model, *id)).collect();
-        let side = |reading: Reading| json(&side(reading, &circuit.targets, ids)?);
+        let side = |reading: Reading| json(&side(&self.model.decoder, reading, &circuit.targets, ids, task)?);
         let before = side(before)?;
         let after = after.map(side).transpose()?;
         Ok(json!({ "before": before, "after": after, "next": next, "targets": targets }))
@@ -208,18 +210,19 @@ impl LiveReport {
             used.iter().filter_map(|number| Some(self.dictionaries.get(*number)?.place)).collect();
         let batch = Batch::new(vec![ids.to_vec()])?;
         let ask = Ask { hooks, places: places.into_iter().collect(), positions: None };
-        let run = self.model.decoder.run(&batch, ask, task)?;
+        let points: Vec<(usize, usize)> = (0..ids.len()).map(|column| (0, column)).collect();
+        let (cache, end) = self.model.decoder.run_to_end(&batch, ask, &points, task)?;
         let mut read = BTreeMap::new();
         for number in used {
             let LiveDictionary { sae, place } = self.dictionary(number)?;
-            read.insert(number, contexts::recorded(&self.model, sae, *place, &batch, 0, &run.cache, task)?);
+            read.insert(number, contexts::recorded(&self.model, sae, *place, &batch, 0, &cache, task)?);
         }
         let codes = |unit: Option<&LiveUnit>| -> Option<Vec<f64>> {
             let Some(LiveUnit::Feature { dictionary, feature }) = unit else { return None };
             let codes = read.get(dictionary)?;
             Some((0..ids.len()).map(|row| f64::from(codes.code(row, *feature))).collect())
         };
-        Ok(Reading { codes: units().map(codes).collect(), logits: run.logits.get(0)? })
+        Ok(Reading { codes: units().map(codes).collect(), end })
     }
 
     /// Returns the hooks of a run with changes: one for the features of a dictionary that have one factor.
@@ -266,19 +269,22 @@ impl LiveReport {
         };
         let clean = run(&[])?;
         let active = fired(circuit, transcoders, &clean.pre)?;
-        let before = Reading { codes: codes_of(circuit, &active)?, logits: clean.before };
+        let end = |logits: Tensor| PassEnd::of(logits, Logits::Points(&[]));
+        let before = Reading { codes: codes_of(circuit, &active)?, end: end(clean.before) };
         if factors.is_empty() {
             return Ok((before, None));
         }
         let changed = run(&node_changes(factors, &active, &circuit.prompt, ids)?)?;
         let active = fired(circuit, transcoders, &changed.pre)?;
-        Ok((before, Some(Reading { codes: codes_of(circuit, &active)?, logits: changed.after })))
+        Ok((before, Some(Reading { codes: codes_of(circuit, &active)?, end: end(changed.after) })))
     }
 
     /// Returns the likeliest next tokens, each with its probability before and after the changes.
-    fn next(&self, before: &Reading, after: Option<&Reading>) -> Result<Vec<Value>> {
+    fn next(&self, before: &Reading, after: Option<&Reading>, task: &Task) -> Result<Vec<Value>> {
         let shares = |reading: &Reading| -> Result<Vec<f64>> {
-            let last = reading.logits.get(reading.logits.dim(0)? - 1)?.to_dtype(DType::F64)?;
+            let points = reading.end.points()?;
+            let last = self.model.decoder.logits_of(&reading.end, points - 1..points, task)?;
+            let last = last.get(0)?.to_dtype(DType::F64)?;
             Ok(normalise::softmax(&last, 0)?.to_vec1()?)
         };
         let p = shares(before)?;
@@ -392,9 +398,11 @@ fn of_feature(active: &BTreeMap<usize, Tensor>, layer: usize, feature: usize) ->
 }
 
 /// Returns what a page is told of a reading.
-fn side(reading: Reading, targets: &[u32], ids: &[u32]) -> Result<Side> {
-    let logits = reading.logits.to_dtype(DType::F32)?;
-    let losses = token_losses(&logits, ids)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+fn side(model: &Decoder, reading: Reading, targets: &[u32], ids: &[u32], task: &Task) -> Result<Side> {
+    // Behind the last token is any, whose loss is left out.
+    let due: Vec<u32> = ids.iter().skip(1).copied().chain([0]).collect();
+    let mut losses = floats(&model.losses_of(&reading.end, &due, task)?)?;
+    losses.pop();
     if let Some(wrong) = losses.iter().find(|loss| !loss.is_finite()) {
         return Err(err!(Numeric, "expected losses that are numbers, found {wrong}")
             .hint("the change is too large for the model; take a smaller factor"));
@@ -403,10 +411,8 @@ fn side(reading: Reading, targets: &[u32], ids: &[u32]) -> Result<Side> {
     let targets = if targets.is_empty() {
         Vec::new()
     } else {
-        let shares = normalise::softmax(&logits.to_dtype(DType::F64)?, 1)?;
-        let of =
-            |id: &u32| -> Result<Vec<f64>> { Ok(shares.narrow(1, *id as usize, 1)?.flatten_all()?.to_vec1::<f64>()?) };
-        targets.iter().map(of).collect::<Result<_>>()?
+        let found = apart_of(model, &reading.end, targets, task)?;
+        (0..targets.len()).map(|target| found.iter().map(|point| point[target]).collect()).collect()
     };
     Ok(Side {
         codes: reading.codes,

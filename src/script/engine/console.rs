@@ -27,6 +27,9 @@ pub trait Notebook {
     fn ask(&self, task: &Task) -> Result<Option<String>>;
 }
 
+/// Number of bytes that are written between two looks at the flag.
+const PIECE: usize = 1 << 14;
+
 #[derive(Clone)]
 enum Sink {
     Out,
@@ -38,7 +41,8 @@ enum Sink {
 pub struct Console {
     sink: Sink,
     screen: Screen,
-    /// Flag that is raised when the reader has gone away, so that the script stops instead of writing to nobody.
+    /// Flag of interruptions, which ends a long text between two pieces. It is raised when the reader has gone away, so
+    /// that the script stops instead of writing to nobody.
     stop: Option<Arc<AtomicBool>>,
     /// Reason why the console cannot be written any more; known to all sessions that write there.
     closed: Rc<Cell<Option<ErrorKind>>>,
@@ -191,8 +195,8 @@ impl Console {
                 notebook.print(text);
                 Ok(())
             }
-            Sink::Out => std::io::stdout().lock().write_all(text.as_bytes()),
-            Sink::Err => std::io::stderr().lock().write_all(text.as_bytes()),
+            Sink::Out => self.write_pieces(&mut std::io::stdout().lock(), text),
+            Sink::Err => self.write_pieces(&mut std::io::stderr().lock(), text),
         };
         // A pipe whose reader left (`| head`), or a terminal that was closed: nobody reads on, so the script ends.
         if let Err(error) = written {
@@ -201,6 +205,19 @@ impl Console {
                 stop.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Writes a text, or as much of it as there is before an interruption, and the end of a line.
+    fn write_pieces(&self, out: &mut dyn Write, text: &str) -> std::io::Result<()> {
+        for (number, piece) in text.as_bytes().chunks(PIECE).enumerate() {
+            // What is short is said whatever happens.
+            if number > 0 && self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                let end: &[u8] = if self.obeyed { b"\x1b[0m\n" } else { b"\n" };
+                return out.write_all(end);
+            }
+            out.write_all(piece)?;
+        }
+        Ok(())
     }
 
     /// Returns the reason why nothing can be written any more: the reader has gone away, or the disk is full.
@@ -242,5 +259,21 @@ mod tests {
         console.say(&bold);
         assert_eq!(console.take(), "\x1b[1mours␛[2J\x1b[0m\n");
         assert!(console.kept().unwrap().ends_with("\x1b[1mours\x1b[2J\x1b[0m\n"));
+    }
+
+    #[test]
+    fn a_long_text_is_interrupted_between_pieces() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let console = Console { stop: Some(stop.clone()), ..Console::memory(Screen::default()) };
+        let written = |text: &str| {
+            let mut out: Vec<u8> = Vec::new();
+            console.write_pieces(&mut out, text).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let long = "a".repeat(2 * PIECE + 1);
+        assert_eq!(written(&long), long);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(written(&long), format!("{}\n", &long[..PIECE]));
+        assert_eq!(written("short"), "short");
     }
 }

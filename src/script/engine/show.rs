@@ -61,7 +61,8 @@ pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
         Some(notebook) => notebook.value(value, text.trim_end_matches('\n').into(), true, task),
         None => {
             console.say(text.trim_end_matches('\n'));
-            Ok(())
+            // A long text may have been interrupted.
+            task.check()
         }
     }
 }

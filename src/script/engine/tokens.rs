@@ -272,10 +272,10 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Comments nest.
+/// Comments nest. A second asterisk is part of the beginning, as in the language, so that `/**/` is open.
 fn block_comment(rest: &str) -> (usize, bool) {
-    let mut depth = 0;
-    let mut at = 0;
+    let mut depth = 1;
+    let mut at = if rest.starts_with("/**") { 3 } else { 2 };
     while at < rest.len() {
         if rest[at..].starts_with("/*") {
             depth += 1;
@@ -299,6 +299,8 @@ fn quoted(rest: &str, quote: char) -> (usize, bool) {
     let mut chars = rest.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
         match c {
+            // Before the end of a line that a backslash carries on.
+            '\r' => {}
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             '\n' => return (at, true),
@@ -331,7 +333,7 @@ fn number(rest: &str) -> usize {
         end = digits(end + 1);
     }
     let signed = rest[..end].ends_with(['e', 'E']) && rest[end..].starts_with(['-', '+']);
-    if signed && !rest.starts_with("0x") { digits(end + 1) } else { end }
+    if signed && !rest[..end].contains(['x', 'X']) { digits(end + 1) } else { end }
 }
 
 #[cfg(test)]
@@ -374,6 +376,13 @@ mod tests {
         assert_eq!(cut("`a``b ${c}``d` ``"), ["`a``b ", "${", "c", "}", "``d`", "``"]);
         assert_eq!(cut(r"`a \${b` c"), [r"`a \${b`", "c"]);
         assert!(is_open("`a``") && !is_open("`a```"));
+    }
+
+    #[test]
+    fn numbers_and_comments_end_where_the_language_ends_them() {
+        assert_eq!(cut("0X1e-3 /**/ x */ 1e-3"), ["0X1e", "-", "3", "/**/ x */", "1e-3"]);
+        assert!(is_open("/**/") && !is_open("/***/") && !is_open("/* */"));
+        assert_eq!(cut("\"a\\\r\n b\" c"), ["\"a\\\r\n b\"", "c"]);
     }
 
     #[test]

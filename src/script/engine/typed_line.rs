@@ -4,7 +4,7 @@ use crate::common::*;
 
 /// Reads the next line that is typed; None at the end of what is typed (Ctrl-D). Ctrl-C does not wait for it.
 pub fn line(task: &Task) -> Result<Option<String>> {
-    while !is_typed() {
+    while !is_typed(20) {
         task.check()?;
     }
     let mut line = String::new();
@@ -12,16 +12,21 @@ pub fn line(task: &Task) -> Result<Option<String>> {
     Ok((read > 0).then_some(line))
 }
 
-/// Returns whether a line is there; waits for a fiftieth of a second.
+/// Returns whether something was typed that nobody has read yet; false where the system does not say.
+pub fn is_waiting() -> bool {
+    cfg!(unix) && is_typed(0)
+}
+
+/// Returns whether something is there to be read; waits for so many milliseconds at most.
 #[cfg(unix)]
-fn is_typed() -> bool {
+fn is_typed(milliseconds: libc::c_int) -> bool {
     let mut typed = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
     // SAFETY: one descriptor is looked at, and it outlives the call.
-    unsafe { libc::poll(&raw mut typed, 1, 20) > 0 }
+    unsafe { libc::poll(&raw mut typed, 1, milliseconds) > 0 }
 }
 
 /// Returns true: elsewhere reading itself waits.
 #[cfg(not(unix))]
-fn is_typed() -> bool {
+fn is_typed(_milliseconds: i32) -> bool {
     true
 }

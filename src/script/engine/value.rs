@@ -418,11 +418,12 @@ fn key_text(key: &str) -> String {
 
 /// Converts a value to JSON. JSON has no NaN and no infinity: they become the strings "NaN", "inf" and "-inf".
 pub fn json(value: &Dynamic, task: &Task) -> Result<serde_json::Value> {
-    nested_json(value, 0, task)
+    nested_json(value, 0, task, &InterruptChecks::new(task))
 }
 
-fn nested_json(value: &Dynamic, depth: usize, task: &Task) -> Result<serde_json::Value> {
+fn nested_json(value: &Dynamic, depth: usize, task: &Task, steps: &InterruptChecks) -> Result<serde_json::Value> {
     use serde_json::Value;
+    steps.take(1)?;
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -439,13 +440,13 @@ fn nested_json(value: &Dynamic, depth: usize, task: &Task) -> Result<serde_json:
         check_depth(depth)?;
         return array
             .iter()
-            .map(|element| nested_json(element, depth + 1, task))
+            .map(|element| nested_json(element, depth + 1, task, steps))
             .collect::<Result<Vec<_>>>()
             .map(Value::Array);
     }
     if let Some(map) = value.read_lock::<Map>() {
         check_depth(depth)?;
-        let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1, task)?));
+        let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1, task, steps)?));
         return map.iter().map(field).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
     }
     if let Some(handle) = handle::handle_json(value, task) {
@@ -739,6 +740,15 @@ mod tests {
         let large = parsed("[18446744073709551615, -9223372036854775808, 7]".into(), wrong, &task).unwrap();
         assert_eq!(repr(&large), "[1.8446744e19, -9223372036854775808, 7]");
         assert!(parsed("[1] 2".into(), wrong, &task).unwrap_err().message.starts_with("trailing characters"));
+    }
+
+    #[test]
+    fn the_making_of_json_is_interrupted() {
+        let long: Dynamic = vec![Dynamic::from(1_i64); 1 << 13].into();
+        let task = Task::default();
+        assert!(json(&long, &task).is_ok());
+        task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(json(&long, &task), Err(Error::interrupted()));
     }
 
     #[test]

@@ -386,15 +386,17 @@ fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
     let order = order_of(list)?;
     let order = |a: &Dynamic, b: &Dynamic| if is_descending { order(b, a) } else { order(a, b) };
     memory::check(2 * (list.len() * size_of::<Dynamic>()) as u128, || "a list in order".into())?;
-    let mut list = list.clone();
-    for piece in list.chunks_mut(SORTED) {
+    let mut sorted = Array::with_capacity(list.len());
+    for piece in list.chunks(SORTED) {
         task.check()?;
-        piece.sort_by(order);
+        let start = sorted.len();
+        sorted.extend_from_slice(piece);
+        sorted[start..].sort_by(order);
     }
     let mut run = SORTED;
-    while run < list.len() {
-        let mut merged = Array::with_capacity(list.len());
-        for pair in list.chunks_mut(2 * run) {
+    while run < sorted.len() {
+        let mut merged = Array::with_capacity(sorted.len());
+        for pair in sorted.chunks_mut(2 * run) {
             let (left, right) = pair.split_at_mut(run.min(pair.len()));
             let mut left = left.iter_mut().peekable();
             let mut right = right.iter_mut().peekable();
@@ -407,10 +409,10 @@ fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
             }
             merged.extend(left.chain(right).map(std::mem::take));
         }
-        list = merged;
+        sorted = merged;
         run *= 2;
     }
-    Ok(list)
+    Ok(sorted)
 }
 
 fn sort_ascending(ctx: NativeCallContext, list: &mut Array) -> Fallible<()> {

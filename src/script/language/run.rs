@@ -202,8 +202,12 @@ pub mod functions {
         if !disk::is_dir(&files.access().to_read(folder.as_ref()).map_err(|e| e.about("folder"))?) {
             return Err(err!(File, "there is no folder {folder}").about("folder").into());
         }
-        let mut names = files.names(folder.as_ref());
-        names.sort();
+        let mut names = files.names_while(folder.as_ref(), &|| env.task.check())?;
+        // As many as millions, each some hundred operations.
+        let names = env.task.heavy(names.len() as f64 * 1e3, move || {
+            names.sort();
+            Ok(names)
+        })?;
         Ok(names.into_iter().map(Dynamic::from).collect())
     }
 

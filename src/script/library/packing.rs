@@ -10,6 +10,9 @@ use crate::script::prelude::*;
 /// The folder of results, which is no part of a library.
 const OUT: &str = "out";
 
+/// The hint where a library is too large.
+const SMALLER: &str = "results and data do not belong in a library; what is in out/ is left out";
+
 /// Packs the files of a folder below `top`, and checks that the archive can be added. What is hidden is left out, and
 /// so are results.
 pub fn packed(files: &Files, folder: &Path, top: &str, task: &Task) -> Result<Vec<u8>> {
@@ -25,7 +28,7 @@ pub fn packed(files: &Files, folder: &Path, top: &str, task: &Task) -> Result<Ve
         let size = place.metadata().map_err(failed)?.len();
         left = left.checked_sub(size).ok_or_else(|| {
             err!(File, "expected at most {} in {}, found more", human(MOST_CONTENT.into()), folder.display())
-                .hint("results and data do not belong into a library; what is in out/ is left out")
+                .hint(SMALLER)
         })?;
         let content = files.of_program(&place)?;
         let mut header = tar::Header::new_gnu();
@@ -40,7 +43,9 @@ pub fn packed(files: &Files, folder: &Path, top: &str, task: &Task) -> Result<Ve
     }
     let bytes = builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
     if bytes.len() as u64 > MOST_BYTES {
-        bail!(File, "expected an archive of at most {}, found more in {}", human(MOST_BYTES.into()), folder.display());
+        let most = human(MOST_BYTES.into());
+        let error = err!(File, "expected an archive of at most {most}, found more in {}", folder.display());
+        return Err(error.hint(SMALLER));
     }
     archive::unpacked(&bytes, task).map_err(|e| e.within(folder.display()))?;
     Ok(bytes)

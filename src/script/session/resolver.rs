@@ -25,6 +25,9 @@ use crate::script::session::parsed_libraries::{ParsedLibraries, ParsedLibrary};
 /// Largest number of bytes of a library that is looked into and not run.
 const MOST_READ: usize = 8 << 20;
 
+/// Largest number of names that are looked through for one like that of a library which is not there.
+const MOST_NAMES: usize = 10_000;
+
 pub struct Resolver {
     env: Rc<Env>,
     sources: Sources,
@@ -300,9 +303,17 @@ impl Resolver {
         let wanted = file.file_stem()?.to_str()?;
         let here = Path::new(".");
         let folders = places.iter().filter_map(|place| place.parent());
-        let names: Vec<String> = folders
-            .flat_map(|folder| self.env.files.names(if folder.as_os_str().is_empty() { here } else { folder }))
-            .collect();
+        // A folder may hold millions, and what checks a text as it is written is not interrupted.
+        let left = std::cell::Cell::new(MOST_NAMES);
+        let check = || -> Result<()> {
+            left.set(left.get().checked_sub(1).ok_or_else(Error::interrupted)?);
+            Ok(())
+        };
+        let mut names = Vec::new();
+        for folder in folders {
+            let folder = if folder.as_os_str().is_empty() { here } else { folder };
+            names.extend(self.env.files.names_while(folder, &check).ok()?);
+        }
         names::nearest(wanted, names.iter().filter_map(|name| name.strip_suffix(".rhai"))).map(str::to_string)
     }
 

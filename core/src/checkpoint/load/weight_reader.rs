@@ -147,7 +147,7 @@ impl<'a> PendingTensors<'a> {
         let is_map = numbers.rank() == 2 && !is_other && !ROUTING.iter().any(|part| ours.ends_with(part));
         if self.loading.options.dtype == Precision::Q8 && is_map {
             if !self.loading.device.is_cpu() {
-                return Err(err!(Argument, "expected the processor for int8, found another device")
+                return Err(err!(Argument, "expected the CPU for int8, found another device")
                     .hint("load it with #{ dtype: \"bf16\" } there")
                     .about("dtype"));
             }

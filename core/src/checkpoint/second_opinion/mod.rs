@@ -5,7 +5,8 @@
 //! therefore built, too: their logits are the logit lens (nostalgebraist 2020) of our residual stream after these
 //! blocks. With a down projection of zeros in the last of them, they are the logit lens of the stream between its
 //! attention and its MLP. Logits of all positions are computed token by token with a KV cache, as candle generates
-//! text.
+//! text. Each logit is compared, so they exist for all words, elsewhere only where a script asks for that: candle's of one
+//! position at a time, since it computes no part of them, and ours beside them of some positions, at most 128 MiB.
 //!
 //! The results differ by rounding in f32. A sum of m products is off by about u sqrt(m) of its norm, where u = 2^-24 is
 //! the unit of rounding (Higham 2002, section 2.8); the angle of RoPE at position n is off by about u n, since candle

@@ -3,7 +3,9 @@
 //! Each token decays the matrix S of a head, and then corrects what its key k reads there to its value v (Yang, Kautz and
 //! Hatamizadeh 2024, section 3.1): with a the share that stays, b the strength of the correction,
 //!
-//!     S' = a S + k u^T,    u = b (v - a S^T k),    and the query q reads S'^T q.
+//! ```text
+//! S' = a S + k u^T,    u = b (v - a S^T k),    and the query q reads S'^T q.
+//! ```
 
 use super::flow::{Flow, FlowResult};
 use super::past::RecurrentState;

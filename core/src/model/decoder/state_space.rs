@@ -4,7 +4,9 @@
 //! With the step dt of a token, its inputs x, what it writes with, B, and what it reads with, C, a head's state S
 //! becomes (Gu and Dao 2023, section 3.2)
 //!
-//!     S' = exp(dt A) S + dt x B^T,    and S' C + D x is read.
+//! ```text
+//! S' = exp(dt A) S + dt x B^T,    and S' C + D x is read.
+//! ```
 
 use kernels::ScanInputs;
 

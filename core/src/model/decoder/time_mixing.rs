@@ -4,7 +4,9 @@
 //! Each map reads a mixture of the token's input and that of the token before. With the logarithms w of decays, the learning
 //! rates a, the removal key q, the key k and the value v of a token, and the receptance r, the state S of a head becomes
 //!
-//!     S' = diag(exp w) S - (a * q) (q^T S) + k v^T,    and r^T S' is read.
+//! ```text
+//! S' = diag(exp w) S - (a * q) (q^T S) + k v^T,    and r^T S' is read.
+//! ```
 
 use candle_core::D;
 use kernels::DeltaRuleInputs;

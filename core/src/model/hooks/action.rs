@@ -11,6 +11,7 @@ use crate::tensor::Tensor;
 use crate::{bail, err};
 
 crate::options! {
+    /// Options of a hook that puts a mean in place of activations.
     pub struct MeanOptions {
         /// Whether the mean is over texts, at each position, and not over all positions.
         by_position: bool = false;
@@ -75,9 +76,12 @@ impl Edit for RunningAction {
             Action::Mean { cache, by_position } => {
                 let mean = match self.means.get(&place) {
                     Some(mean) => mean.clone(),
-                    None => cache.mean(place, *by_position)?,
+                    None => {
+                        let mean = cache.mean(place, *by_position)?;
+                        self.means.insert(place, mean.clone());
+                        mean
+                    }
                 };
-                self.means.insert(place, mean.clone());
                 // At each position the mean is over the texts that are long enough.
                 let longest = cache.lengths().iter().copied().max().unwrap_or(0);
                 let mean =
@@ -168,7 +172,11 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
     let shortest = lengths.iter().copied().min().unwrap_or(0);
     let Ok(place) = usize::try_from(position) else {
         if cache.lengths().iter().any(|length| *length != shortest) {
-            bail!(Argument, "position {position} differs between the texts of the cache: patch them one by one");
+            return Err(err!(
+                Argument,
+                "expected texts of one length for position {position} of the cache, found several"
+            )
+            .hint("patch them one by one"));
         }
         return Ok(usize::try_from(position + shortest as i64).ok());
     };

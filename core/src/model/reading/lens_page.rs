@@ -3,18 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kernels::RowWord;
+
 use super::fitted::FittedLens;
 use super::lens::{Guess, LOGIT_LENS, LensReading, read, rows};
 use crate::base::{Result, Task, memory};
-use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::by_words::TokenRank;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::BoundHook;
-use crate::model::run::{Ask, RecordOptions};
+use crate::model::run::{Ask, PassEnd, RecordOptions};
 use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Device, Tensor};
 use crate::tokenizer::tokens::{TokenName, token_id};
 
 crate::options! {
@@ -26,13 +27,6 @@ crate::options! {
         pin: Vec<TokenName> = Vec::new() => usually("none");
         with record: RecordOptions;
     }
-}
-
-/// The rank of a token among all, 1 for the likeliest, and its probability.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TokenRank {
-    pub rank: usize,
-    pub probability: f64,
 }
 
 /// The readings of one lens.
@@ -192,21 +186,14 @@ impl Source<'_> {
         read(self.model, &cache, place, None, count, task).map(Some)
     }
 
-    /// Computes the ranks of tokens at each position of a layer, if the lens reads it, with the logits of some positions at
-    /// a time.
+    /// Computes the ranks of tokens at each position of a layer, if the lens reads it.
     fn ranks(&self, place: Place, wanted: &[BTreeSet<u32>], task: &Task) -> Result<Option<Vec<Vec<TokenRank>>>> {
         let Some(cache) = self.read_of(place)? else { return Ok(None) };
-        let rows = rows(self.model, &cache, place, None, task)?.get(0)?;
-        let at_once = self.model.points_at_once();
-        let mut ranks = Vec::with_capacity(wanted.len());
-        for start in (0..wanted.len()).step_by(at_once) {
-            let columns = start..wanted.len().min(start + at_once);
-            let logits = self.model.unembedded(&rows.narrow(0, columns.start, columns.len())?, task)?;
-            for (at, ids) in wanted[columns].iter().enumerate() {
-                ranks.push(ranks_of(&logits.get(at)?, ids)?);
-            }
-        }
-        Ok(Some(ranks))
+        let end = PassEnd::before_logits(rows(self.model, &cache, place, None, task)?.get(0)?);
+        let of_column = |(column, ids): (usize, &BTreeSet<u32>)| ids.iter().map(|id| (column, *id)).collect::<Vec<_>>();
+        let tokens: Vec<RowWord> = wanted.iter().enumerate().flat_map(of_column).collect();
+        let mut ranks = self.model.ranks_of_tokens(&end, &tokens, task)?.into_iter();
+        Ok(Some(wanted.iter().map(|ids| ranks.by_ref().take(ids.len()).collect()).collect()))
     }
 }
 
@@ -215,53 +202,14 @@ fn output(layer: usize) -> Place {
     Place { site: Site::new(SiteKind::ResidPost, layer), head: None }
 }
 
-/// Ranks some tokens by the logits of one position, `[vocab]`.
-fn ranks_of(logits: &Tensor, ids: &BTreeSet<u32>) -> Result<Vec<TokenRank>> {
-    let logits = logits.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.to_vec1::<f64>()?;
-    let own = ids.iter().map(|id| logits.get(*id as usize).copied());
-    let own = own.collect::<Option<Vec<f64>>>().ok_or_else(|| err!(Bug, "a token without a logit"))?;
-    Ok(ranks(&logits, &own))
-}
-
-/// Ranks some of all logits, in one pass over all of them.
-fn ranks(logits: &[f64], own: &[f64]) -> Vec<TokenRank> {
-    let mut sorted = own.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    // How many logits have exactly so many of the sorted ones below them.
-    let mut above = vec![0_usize; sorted.len() + 1];
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for logit in logits {
-        above[sorted.partition_point(|other| other < logit)] += 1;
-        sum += (logit - largest).exp();
-    }
-    let rank = |own: &f64| {
-        let least = sorted.partition_point(|other| other <= own);
-        let larger: usize = above.get(least..).unwrap_or_default().iter().sum();
-        TokenRank { rank: larger + 1, probability: (own - largest).exp() / sum }
-    };
-    own.iter().map(rank).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::fixtures::{config, decoder};
     use crate::model::reading::fitted::{JacobianLensOptions, fit_jacobian};
     use crate::model::reading::lens::{LensOptions, lens_of_batch};
-    use crate::tensor::floats;
+    use crate::tensor::{DType, Tensor, floats};
     use std::sync::Arc;
-
-    #[test]
-    fn the_rank_of_a_logit_is_one_more_than_the_number_of_larger_ones() {
-        let logits = [0.5, 2.0, -1.0, 2.0, 0.0];
-        let found = ranks(&logits, &[2.0, 0.5, 0.0, -1.0]);
-        assert_eq!(found.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [1, 3, 4, 5]);
-        let sum: f64 = logits.iter().map(|logit: &f64| logit.exp()).sum();
-        assert!(
-            found.iter().zip([2.0_f64, 0.5, 0.0, -1.0]).all(|(a, b)| (a.probability - b.exp() / sum).abs() < 1e-12)
-        );
-    }
 
     #[test]
     fn a_page_has_what_the_lenses_read() {

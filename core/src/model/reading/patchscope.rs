@@ -8,7 +8,7 @@ use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::inject::{InjectOptions, InjectedVectors, Injection, InjectionRule};
 use crate::model::run::Ask;
 use crate::model::site::{Place, select};
-use crate::tensor::{DType, Tensor, Values, normalise};
+use crate::tensor::{Tensor, Values, floats};
 use crate::tokenizer::tokens::TokenName;
 
 crate::options! {
@@ -85,18 +85,20 @@ fn of_place(
         rule: options.rule.clone(),
     };
     let inject = InjectOptions { inject: vec![injection] };
-    let hooks = inject.bound(model, &prompts, task)?;
-    let logits = model.decoder.logits_at(&prompts, &[-1], hooks, task)?.to_dtype(DType::F64)?.squeeze(1)?;
-    let chances = normalise::softmax(&logits, 1)?.to_vec2::<f64>()?;
+    let ask = Ask { hooks: inject.bound(model, &prompts, task)?, ..Ask::default() };
+    let (_, end) = model.decoder.run_to_end(&prompts, ask, &prompts.last_points(), task)?;
     let generate = GenerateOptions { tokens: options.tokens, inject, ..GenerateOptions::default() };
     let drawn = Drawn { seed: 0, in_words: model.tokenizer.is_some() };
     let said = model.generate(&prompts, &generate, drawn, Vec::new(), &mut |_| {}, task)?;
+    // Where nothing is said any token stands for the first, and its loss is left out.
+    let firsts: Vec<u32> = said.ids.iter().map(|ids| ids.first().copied().unwrap_or_default()).collect();
+    let losses = floats(&model.decoder.losses_of(&end, &firsts, task)?)?;
     let mut words = said.texts.into_iter();
     let answer = |(text, ids): (usize, Vec<u32>)| {
-        let first = ids.first().and_then(|first| chances[text].get(*first as usize));
+        let probability = if ids.is_empty() { f64::NAN } else { (-losses[text]).exp() };
         let listed = || ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
         let says = words.next().unwrap_or_else(listed);
-        PatchscopeAnswer { text, place, says, probability: first.copied().unwrap_or(f64::NAN) }
+        PatchscopeAnswer { text, place, says, probability }
     };
     Ok(said.ids.into_iter().enumerate().map(answer).collect())
 }

@@ -22,7 +22,7 @@ use pulp::Arch;
 use super::packed::PackedMatrix;
 use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use crate::base::instructions::arch;
-use crate::base::{parallel, thread_pool};
+use crate::base::{parallel, simulated_threads, thread_pool};
 use crate::numbers::{Fresh, OutputPointer};
 pub(super) use form::Form;
 use rows::{Row, RowBlock};
@@ -44,8 +44,10 @@ const GROUPS: usize = 8;
 /// Rows of x, and columns of the result, whose sums are in registers together.
 const ROWS: usize = 6;
 const COLUMNS: usize = 32;
-/// Numbers of the matrix that one thread takes at a time for few rows.
-const STRIP: usize = 1 << 14;
+/// Rows of the matrix whose sums of lanes are added up together.
+const FOLDED: usize = 4;
+/// Numbers of the matrix in a part of the work for few rows: one or two microseconds.
+const STRIP: usize = 1 << 15;
 
 /// The sums of some rows and columns.
 type Sums = [[f32; COLUMNS]; ROWS];
@@ -77,7 +79,7 @@ impl Product<'_> {
     fn few(&self, x: &[f32]) {
         let ProductSizes { rows, inner, out } = self.sizes;
         let x: Vec<Row> = x.chunks_exact(inner).map(|x| Row::of(self.arch, x, self.form)).collect();
-        let columns = (STRIP / inner).clamp(8, 1 << 12);
+        let columns = (STRIP / inner).clamp(8, 1 << 12).next_multiple_of(FOLDED);
         let strip = |index: usize| {
             let column = index * columns;
             let tile = Tile { row: 0, column, rows, columns: columns.min(out - column) };
@@ -89,8 +91,17 @@ impl Product<'_> {
         };
         match out.div_ceil(columns) {
             1 => strip(0),
-            strips => thread_pool::each(strips, &|index, (): &mut ()| strip(index)),
+            strips => {
+                self.touches();
+                thread_pool::each(strips, &|index, (): &mut ()| strip(index));
+            }
         }
+    }
+
+    /// Notes the bytes of the matrix, of the integers that x is rounded to, and of the result.
+    fn touches(&self) {
+        let ProductSizes { rows, inner, out } = self.sizes;
+        simulated_threads::touches(self.weight.bytes() + rows * inner + 4 * rows * out);
     }
 
     /// Calls `put(row of x, row of the matrix from the first one on, dot product)` for some rows of the matrix.
@@ -114,11 +125,13 @@ impl Product<'_> {
     fn many(&self, x: &[f32]) {
         let Self { arch, weight, form, sizes, place, .. } = *self;
         let ProductSizes { rows, inner, out } = sizes;
-        let blocks =
-            parallel::map(rows.div_ceil(ROWS), &|block| RowBlock::of(arch, &x[block * ROWS * inner..], inner, form));
+        let blocks = parallel::of_each_short(0..rows.div_ceil(ROWS), &|block| {
+            RowBlock::of(arch, &x[block * ROWS * inner..], inner, form)
+        });
         let columns = tile_columns(out).next_multiple_of(COLUMNS);
         let height = tile_rows(rows, out.div_ceil(columns)).next_multiple_of(ROWS);
         let tiles = Tiles { rows, out, height, columns };
+        self.touches();
         thread_pool::each(tiles.count(), &|number, strip: &mut Strip| {
             let tile = tiles.tile(number);
             let Tile { row, column, .. } = tile;

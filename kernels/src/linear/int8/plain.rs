@@ -28,13 +28,15 @@ impl Dot<'_> {
     #[inline(always)]
     pub fn by(self, products: impl Fn(&Chunk, &[u8; CHUNK]) -> [i32; LANES]) -> f32 {
         let Self { x, weight, form } = self;
+        // Powers of two, so that shifts do what divisions would.
+        let of_group = form.group.ilog2();
+        let of_step = form.step.ilog2();
         let mut sums = [[0.0; LANES]; SUMS];
-        for (at, (x, weights)) in x.chunks.iter().zip(weight.integers.as_chunks::<CHUNK>().0).enumerate() {
-            let products = products(x, weights);
-            let sums = sums[at % SUMS].iter_mut().zip(products).zip(&x.steps);
-            for (lane, ((sum, product), step)) in sums.enumerate() {
-                let scale = weight.scales[(at * CHUNK + lane * QUAD) / form.group];
-                *sum += product as f32 * (scale * step);
+        for (at, (chunk, weights)) in x.chunks.iter().zip(weight.integers.as_chunks::<CHUNK>().0).enumerate() {
+            for (lane, (sum, product)) in sums[at % SUMS].iter_mut().zip(products(chunk, weights)).enumerate() {
+                let number = at * CHUNK + lane * QUAD;
+                let scale = weight.scales[number >> of_group] * x.steps[number >> of_step];
+                *sum += product as f32 * scale;
             }
         }
         let mut least = [0.0; GROUPS];
@@ -63,7 +65,7 @@ fn products(x: &Chunk, weights: &[u8; CHUNK]) -> [i32; LANES] {
 
 /// Returns the sum of the lanes, of which the second half is added to the first until one is left.
 #[inline(always)]
-pub(super) fn folded<const N: usize>(mut lanes: [f32; N]) -> f32 {
+fn folded<const N: usize>(mut lanes: [f32; N]) -> f32 {
     let mut half = N / 2;
     while half > 0 {
         let (first, second) = lanes.split_at_mut(half);

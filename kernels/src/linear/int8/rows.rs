@@ -34,9 +34,9 @@ impl Integers {
         Self { integers, steps }
     }
 
-    /// Returns the step of a number of the row.
-    fn step(&self, number: usize, form: Form) -> f32 {
-        self.steps[number / form.step]
+    /// Returns the step of a group.
+    fn step(&self, group: usize, form: Form) -> f32 {
+        self.steps[group / (form.step / form.group)]
     }
 }
 
@@ -82,6 +82,8 @@ fn total(integers: &[i8]) -> i32 {
 /// A row as dot products read it.
 pub(super) struct Row {
     pub chunks: Vec<Chunk>,
+    /// The step of each block.
+    pub steps: Vec<f32>,
     /// The sum of each group, rounded as it is; none where a format has no least numbers.
     pub sums: Vec<f32>,
 }
@@ -93,25 +95,20 @@ pub(super) struct Chunk {
     pub integers: [i8; CHUNK],
     /// Beginnings of the sums of four products each, so that the integer that stands for 0 counts as 0.
     pub starts: [i32; LANES],
-    pub steps: [f32; LANES],
 }
 
 impl Row {
     pub fn of(arch: Arch, x: &[f32], form: Form) -> Self {
         let row = Integers::of(arch, x, form);
-        let chunk = |(at, integers): (usize, &[i8; CHUNK])| {
+        let chunk = |integers: &[i8; CHUNK]| {
             let quads = integers.as_chunks::<QUAD>().0;
-            Chunk {
-                integers: *integers,
-                starts: from_fn(|lane| -form.zero * total(&quads[lane])),
-                steps: from_fn(|lane| row.step(at * CHUNK + lane * QUAD, form)),
-            }
+            Chunk { integers: *integers, starts: from_fn(|lane| -form.zero * total(&quads[lane])) }
         };
-        let chunks = row.integers.as_chunks::<CHUNK>().0.iter().enumerate().map(chunk).collect();
+        let chunks = row.integers.as_chunks::<CHUNK>().0.iter().map(chunk).collect();
         let groups = row.integers.chunks_exact(form.group).enumerate();
-        let sum = |(at, integers): (usize, &[i8])| row.step(at * form.group, form) * total(integers) as f32;
+        let sum = |(at, integers): (usize, &[i8])| row.step(at, form) * total(integers) as f32;
         let sums = if form.has_least { groups.map(sum).collect() } else { Vec::new() };
-        Self { chunks, sums }
+        Self { chunks, steps: row.steps, sums }
     }
 }
 
@@ -145,7 +142,7 @@ impl RowBlock {
             let groups = block.groups.iter_mut().zip(row.integers.chunks_exact(form.group));
             for (number, (group, integers)) in groups.enumerate() {
                 let total = total(integers);
-                let step = row.step(number * form.group, form);
+                let step = row.step(number, form);
                 group.starts[at] = -form.zero * total;
                 group.steps[at] = step;
                 group.sums[at] = step * total as f32;

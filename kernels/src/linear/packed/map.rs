@@ -12,7 +12,7 @@ use crate::linear::of_input::of_input;
 use crate::linear::tile::ProductSizes;
 use crate::linear::{column_sums, fused, in_tiles, linear_plain};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Rows of the matrix that are f32 at a time in the backward pass.
 const ROWS: usize = 512;
@@ -30,7 +30,7 @@ pub fn linear_packed(
         bail!(Shape, "expected rows of {inner} numbers and a bias of {out}, found {:?}", x.dims());
     }
     if !matches!(x.device(), Device::Cpu) {
-        bail!(Argument, "a quantised matrix computes in the processor's memory, found rows elsewhere");
+        bail!(Argument, "a quantised matrix computes in the CPU's memory, found rows elsewhere");
     }
     let sizes = ProductSizes { rows: before.iter().product(), inner, out };
     let shape = [before, &[out]].concat();
@@ -51,7 +51,7 @@ pub fn linear_packed(
             let weight = weight.clone();
             let asked = arguments.iter().map(|t| t.track_op()).collect::<Vec<_>>();
             let x_shape = x.dims().to_vec();
-            record("linear_packed", result, &shape, &arguments, move |_, gradient| {
+            record_by_gradient("linear_packed", result, &shape, &arguments, move |gradient| {
                 let gradient = match &inner {
                     Some((inner, act)) => flat(&activation_gradient(inner, gradient, *act)?)?,
                     None => flat(gradient)?,

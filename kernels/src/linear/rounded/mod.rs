@@ -5,9 +5,12 @@
 //! the product of two bf16 is exact in f32, every CPU can compute the same bits, except for sums below 2^-126, which the
 //! instruction makes 0.
 
+mod bf16_rows;
 mod plain;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 mod wide;
+
+use std::ops::Range;
 
 use pulp::Arch;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
@@ -16,8 +19,9 @@ use super::matrix::Matrix;
 use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use super::turned;
 use crate::base::instructions::arch;
-use crate::base::{parallel, thread_pool};
+use crate::base::{parallel, simulated_threads, thread_pool};
 use crate::numbers::Fresh;
+pub use bf16_rows::Bf16Rows;
 
 /// Rows of x, and columns of the result, whose sums are in registers together. (Measured on Zen 5 with 640 and 2048 numbers a
 /// row: 14 rows, or 48 columns, are as fast.)
@@ -25,6 +29,8 @@ const ROWS: usize = 8;
 const COLUMNS: usize = 32;
 /// Rows of x that lie together: as many as are turned at once. The height of a tile is a multiple of it.
 const GROUP: usize = 16;
+/// Sums that a dot product of two rows is added up in, side by side.
+const LANES: usize = 16;
 
 /// The sums of some rows and columns.
 type Sums = [[f32; COLUMNS]; ROWS];
@@ -32,29 +38,28 @@ type Sums = [[f32; COLUMNS]; ROWS];
 /// Writes x W^T with its bias and activation function, for x and W rounded to bf16.
 pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: ProductSizes, finish: Finish) {
     let ProductSizes { rows, inner, out } = sizes;
+    if rows * inner * out == 0 {
+        // Without columns of x all sums are 0, whatever they are rounded to.
+        return super::product::product(result, x, weight, sizes, finish);
+    }
     let arch = arch();
-    let pairs = inner.div_ceil(2);
     let x = groups(arch, x, inner);
     let columns = tile_columns(out).next_multiple_of(COLUMNS);
     let height = tile_rows(rows, out.div_ceil(columns));
     let place = result.pointer();
     let tiles = Tiles { rows, out, height, columns };
+    simulated_threads::touches(2 * inner * (rows + out) + 4 * rows * out);
     thread_pool::each(tiles.count(), &|number, buffers: &mut Buffers| {
         let tile = tiles.tile(number);
         let Tile { row, column, .. } = tile;
         for first in (column..column + tile.columns).step_by(COLUMNS) {
             let count = COLUMNS.min(column + tile.columns - first);
             buffers.read(arch, weight, first, count, inner);
-            for begin in (0..tile.rows).step_by(ROWS) {
-                let group = (row + begin) / GROUP * GROUP;
-                let x = &x[group * pairs + begin % GROUP..(group + GROUP) * pairs];
-                let sums = sums(arch, x, &buffers.turned);
-                for (at, sums) in sums.iter().take(tile.rows - begin).enumerate() {
-                    let target = place.at((row + begin + at) * out + first);
-                    // SAFETY: within the tile, which is ours alone.
-                    unsafe { target.copy_from_nonoverlapping(sums.as_ptr(), count) };
-                }
-            }
+            each_row(arch, &x, row..row + tile.rows, &buffers.turned, |row, sums| {
+                let target = place.at(row * out + first);
+                // SAFETY: within the tile, which is ours alone.
+                unsafe { target.copy_from_nonoverlapping(sums.as_ptr(), count) };
+            });
         }
         tile.finish(arch, place, out, finish);
     });
@@ -125,6 +130,19 @@ fn paired(arch: Arch, row: &[f32], pairs: &mut [u32]) {
     }
     let _ = arch;
     plain::paired(row, pairs);
+}
+
+/// Calls `put` with each of some rows of grouped x, which begin with a group, and its sums with the columns.
+fn each_row(arch: Arch, x: &[u32], rows: Range<usize>, columns: &[u32], mut put: impl FnMut(usize, &[f32; COLUMNS])) {
+    let pairs = columns.len() / COLUMNS;
+    for begin in rows.clone().step_by(ROWS) {
+        let group = begin / GROUP * GROUP;
+        let x = &x[group * pairs + begin % GROUP..(group + GROUP) * pairs];
+        let sums = sums(arch, x, columns);
+        for (row, sums) in (begin..rows.end).zip(&sums) {
+            put(row, sums);
+        }
+    }
 }
 
 /// Returns the pairs of the first rows of a group, or of a part of it, one column after the other.

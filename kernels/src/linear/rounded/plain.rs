@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{COLUMNS, ROWS, Sums, rows};
+use super::{COLUMNS, LANES, ROWS, Sums, rows};
 use crate::linear::bf16;
 
 /// The half of a pair that has its second number.
@@ -51,4 +51,61 @@ impl WithSimd for Products<'_> {
         }
         result
     }
+}
+
+/// The dot products of a row with some others, each in sums that lie side by side.
+pub(super) struct Dots<'a, const N: usize> {
+    pub x: &'a [u32],
+    pub rows: [&'a [u32]; N],
+}
+
+impl<const N: usize> WithSimd for Dots<'_, N> {
+    type Output = [f32; N];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> [f32; N] {
+        let mut result = [0.0; N];
+        let (x, x_rest) = self.x.as_chunks::<LANES>();
+        for (place, row) in result.iter_mut().zip(self.rows) {
+            let (row, rest) = row.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for (x, row) in x.iter().zip(row) {
+                add(&mut sums, x, row);
+            }
+            add(&mut sums, x_rest, rest);
+            *place = total(sums);
+        }
+        result
+    }
+}
+
+/// Adds the products of pairs to the sums. A product is exact, so that an addition which is not fused with it has the same bits.
+#[inline(always)]
+fn add(sums: &mut [f32; LANES], x: &[u32], row: &[u32]) {
+    for ((sum, x), row) in sums.iter_mut().zip(x).zip(row) {
+        let [x_first, x_second] = widened(*x);
+        let [first, second] = widened(*row);
+        *sum += x_second * second;
+        *sum += x_first * first;
+    }
+}
+
+/// Returns the numbers of a pair.
+#[inline(always)]
+pub(super) fn widened(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & SECOND)]
+}
+
+/// Adds up the sums of a dot product: the second half of them to the first, until one is left.
+#[inline(always)]
+pub(super) fn total(mut sums: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (first, second) = sums.split_at_mut(half);
+        for (sum, other) in first.iter_mut().zip(second) {
+            *sum += *other;
+        }
+        half /= 2;
+    }
+    sums[0]
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::arguments::activation::Activation;
 use crate::linear::bf16;
 use crate::linear::packed::{PackedMatrix, linear_packed};
-use crate::linear::{linear, linear_activated};
+use crate::linear::{linear, linear_activated, linear_rounded};
 use crate::tests::{assert_close, at_every_level, list, numbers};
 
 /// Returns the sums that the head of this room describes.
@@ -90,6 +90,95 @@ fn the_gradient_is_that_of_the_rounded_matrix() {
     };
     let found = gradient(linear_packed(&x, &weight, None, None).unwrap());
     assert_close(&found, &gradient(linear(&x, &tensor(&weight), None).unwrap()), 1e-5, 10.0);
+}
+
+#[test]
+fn scores_are_products_of_rounded_rows_to_the_last_bit() {
+    for (rows, inner, columns) in [(33, 64, 32), (50, 37, 3), (40, 1, 50), (16, 96, 300)] {
+        let x = list(&numbers(&[rows, inner], 2.0, 1));
+        let weights = list(&numbers(&[columns, inner], 2.0, 2));
+        let expected = expected(&x, &weights, inner);
+        at_every_level(|| {
+            let grouped = Bf16Rows::of(&x, inner).grouped(arch(), 0..rows);
+            for first in [0, 1] {
+                let mut found = vec![7.0; rows * (columns - first)];
+                Bf16Rows::of(&weights, inner).products(arch(), &grouped, first..columns, &mut found);
+                let expected: Vec<f32> = expected.chunks(columns).flat_map(|row| &row[first..]).copied().collect();
+                assert_eq!(found, expected, "{rows} x {inner} x {columns}");
+            }
+        });
+    }
+}
+
+/// Returns the dot product of two rows of numbers of bf16 in 16 sums, as [`plain::Dots`] describes it.
+fn expected_dot(x: &[f32], row: &[f32]) -> f32 {
+    let mut sums = [0.0; LANES];
+    for (at, (x, row)) in x.chunks(2).zip(row.chunks(2)).enumerate() {
+        for (x, number) in x.iter().zip(row).rev() {
+            sums[at % LANES] += x * number;
+        }
+    }
+    for half in [8, 4, 2, 1] {
+        (0..half).for_each(|at| sums[at] += sums[at + half]);
+    }
+    sums[0]
+}
+
+#[test]
+fn dot_products_of_rounded_rows_have_the_same_bits_at_every_level() {
+    for inner in [1, 2, 31, 32, 37, 64, 130, 640] {
+        let x = list(&numbers(&[3, inner], 2.0, 1));
+        let weights = list(&numbers(&[9, inner], 2.0, 2));
+        let picked = [0_u32, 8, 3, 3, 5, 1, 7];
+        at_every_level(|| {
+            let x = Bf16Rows::of(&x, inner);
+            let weights = Bf16Rows::of(&weights, inner);
+            let mut found = [7.0; 7];
+            weights.dots(arch(), x.row(2), &picked, &mut found);
+            let mut buffer = Vec::new();
+            let x = x.widened(2..3, &mut buffer).to_vec();
+            for (found, row) in found.iter().zip(picked) {
+                let row = row as usize;
+                let expected = expected_dot(&x, weights.widened(row..row + 1, &mut buffer));
+                assert_eq!(found.to_bits(), expected.to_bits(), "{inner}");
+            }
+        });
+    }
+}
+
+#[test]
+fn rounded_rows_are_widened_to_numbers_of_bf16() {
+    for inner in [1, 2, 37] {
+        let all = list(&numbers(&[5, inner], 2.0, 1));
+        let mut expected = all.clone();
+        bf16::round(&mut expected);
+        let mut buffer = vec![7.0; 3];
+        let found = Bf16Rows::of(&all, inner).widened(1..4, &mut buffer).to_vec();
+        assert_eq!(found, expected[inner..4 * inner]);
+    }
+}
+
+/// Checks a map against that of a matrix which is rounded and packed, and its gradients against those of a map of f32.
+#[test]
+fn gradients_pass_the_rounding_of_both_factors_by() {
+    let weight = numbers(&[70, 37], 2.0, 1);
+    let bias = numbers(&[70], 1.0, 3);
+    let direction = numbers(&[50, 70], 1.0, 5);
+    let variables = [numbers(&[50, 37], 2.0, 2), weight.clone(), bias.clone()].map(|t| Var::from_tensor(&t).unwrap());
+    let [x, weights, biases] = &variables;
+    let gradients = |y: Tensor| {
+        let loss = (y * &direction).unwrap().sum_all().unwrap();
+        let found = loss.backward().unwrap();
+        variables.iter().map(|variable| list(found.get(variable).unwrap())).collect::<Vec<_>>()
+    };
+    let rounded = linear_rounded(x, weights, Some(biases.as_tensor())).unwrap();
+    let packed = PackedMatrix::bf16(&weight).unwrap().unwrap();
+    let detached = x.as_detached_tensor();
+    let expected = list(&linear_packed(&detached, &packed, Some(&bias), None).unwrap());
+    assert_eq!(list(&rounded), expected);
+    assert_eq!(list(&linear_rounded(&detached, &weight, Some(&bias)).unwrap()), expected);
+    assert_eq!(gradients(rounded), gradients(linear(x, weights, Some(biases.as_tensor())).unwrap()));
+    assert!(linear_rounded(&detached, &numbers(&[70, 36], 1.0, 1), None).is_err());
 }
 
 #[test]

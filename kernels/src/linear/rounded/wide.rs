@@ -5,10 +5,7 @@ use std::sync::LazyLock;
 
 use pulp::Arch;
 
-use super::{COLUMNS, ROWS, Sums, plain, rows};
-
-/// Numbers in a register of f32.
-const LANES: usize = 16;
+use super::{COLUMNS, LANES, ROWS, Sums, plain, rows};
 
 /// Returns whether the CPU has the instructions.
 pub(super) fn is_there(arch: Arch) -> bool {
@@ -65,4 +62,46 @@ pub(super) fn sums(x: &[u32], columns: &[u32]) -> Sums {
         }
     }
     result
+}
+
+/// Computes the dot products of a row with some others, in the order of [`plain::Dots`].
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) fn dots<const N: usize>(x: &[u32], rows: [&[u32]; N]) -> [f32; N] {
+    let mut sums = [_mm512_setzero_ps(); N];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let rows = rows.map(|row| row.as_chunks::<LANES>());
+    for (at, x) in whole.iter().enumerate() {
+        let x = load(x);
+        for (sum, (row, _)) in sums.iter_mut().zip(&rows) {
+            *sum = _mm512_dpbf16_ps(*sum, x, load(&row[at]));
+        }
+    }
+    if !rest.is_empty() {
+        let x = load(&padded(rest));
+        for (sum, (_, rest)) in sums.iter_mut().zip(&rows) {
+            *sum = _mm512_dpbf16_ps(*sum, x, load(&padded(rest)));
+        }
+    }
+    let mut result = [0.0; N];
+    for (place, sum) in result.iter_mut().zip(sums) {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: room for 16 numbers.
+        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), sum) };
+        *place = plain::total(lanes);
+    }
+    result
+}
+
+/// Returns the pairs at the end of a row, with zeros behind them.
+fn padded(rest: &[u32]) -> [u32; LANES] {
+    let mut pairs = [0; LANES];
+    pairs[..rest.len()].copy_from_slice(rest);
+    pairs
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn load(pairs: &[u32; LANES]) -> __m512bh {
+    // SAFETY: 16 pairs are read, in whichever form.
+    unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(pairs.as_ptr().cast())) }
 }

@@ -7,7 +7,6 @@
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::super::chunks::backwards;
 use super::super::forward::Tokens;
@@ -15,6 +14,7 @@ use super::Sizes;
 use super::forward::{HeadNumbers, RuleNumbers, Step, add_scaled, dot, removed_read};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
+use crate::base::thread_pool;
 use crate::numbers::Fresh;
 
 /// Computes the gradients of all that tokens have, head by head and one after the other as in `tokens`.
@@ -27,7 +27,7 @@ pub(super) fn gradients(tokens: &[f32], gradient: &[f32], sizes: Sizes) -> Resul
     let size = sizes.of_head();
     let mut out = Fresh::new(rows * columns * heads * width)?;
     let out_at = out.pointer();
-    (0..rows * heads).into_par_iter().for_each(|at| {
+    thread_pool::each(rows * heads, &|at, (): &mut ()| {
         let place = |column: usize| (at / heads * columns + column) * heads + at % heads;
         let [mut known, mut again, mut of_known, mut unread] = [(); 4].map(|()| vec![0.0; d_value]);
         let step = |column: usize, state: &mut [f32]| {

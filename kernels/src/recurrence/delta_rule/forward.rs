@@ -2,12 +2,12 @@
 
 use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::super::forward::{Scanned, Tokens};
 use super::{DeltaRuleInputs, Sizes};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
+use crate::base::thread_pool;
 use crate::numbers::{FlatNumbers, Fresh, flat};
 
 /// The numbers of the arguments of a delta rule, head by head of each token.
@@ -52,7 +52,7 @@ pub(super) fn fused(inputs: &DeltaRuleInputs, before: Option<&Tensor>, sizes: Si
     let mut last = Fresh::new(sizes.rows * sizes.heads * size)?;
     let read_at = read.pointer();
     let last_at = last.pointer();
-    (0..sizes.rows * sizes.heads).into_par_iter().for_each(|at| {
+    thread_pool::each(sizes.rows * sizes.heads, &|at, known: &mut Vec<f32>| {
         let row = at / sizes.heads;
         let head = at % sizes.heads;
         // SAFETY: the state of this head in this row, which nobody else writes; all of it is written before it is read.
@@ -61,13 +61,13 @@ pub(super) fn fused(inputs: &DeltaRuleInputs, before: Option<&Tensor>, sizes: Si
             Some(before) => state.copy_from_slice(&before[at * size..][..size]),
             None => state.fill(0.0),
         }
-        let mut known = vec![0.0; sizes.d_value];
+        known.resize(sizes.d_value, 0.0);
         for column in 0..sizes.columns {
             let place = (row * sizes.columns + column) * sizes.heads + head;
             // SAFETY: what this head reads at this token, which nobody else writes.
             let out = unsafe { read_at.part(place * sizes.d_value, sizes.d_value) };
             let own = numbers.at(place, sizes);
-            arch.dispatch(Step { own, state: &mut *state, known: &mut known, out });
+            arch.dispatch(Step { own, state: &mut *state, known: &mut known[..], out });
         }
     });
     Ok(Scanned { read, last })

@@ -4,7 +4,9 @@
 //! The state S of a head decays by coordinates of keys, forgets a part of what a unit vector q, the removal key, reads
 //! there, and gets the value v at a key k; the vector r reads it:
 //!
-//!     S' = diag(exp w) S - (a * q) (q^T S) + k v^T,    y = r^T S',
+//! ```text
+//! S' = diag(exp w) S - (a * q) (q^T S) + k v^T,    y = r^T S',
+//! ```
 //!
 //! where w has the logarithms of decays and a, the rates, are from 0 to 1, both for each coordinate of keys.
 

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::DEVIATIONS;
-use super::quantised::{LANES, PANEL, Panels, Tiles};
+use super::quantised::{LANES, PANEL, Panels, RoundedRow, Tiles};
 
 /// The free capacity of a row before a panel is processed: that of all its columns, and one register more.
 pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;
@@ -51,12 +51,12 @@ impl Candidates {
         self.more.iter_mut().for_each(Vec::clear);
         (self.spilled, self.most) = (0, most);
         self.margins.clear();
-        let of_row = |(step, length): (&f32, &f32)| {
-            let of_x = step * panels.length;
-            let of_weights = panels.step * length;
+        let of_row = |row: &RoundedRow| {
+            let of_x = row.step * panels.length;
+            let of_weights = panels.step * row.length;
             DEVIATIONS * ((of_x * of_x + of_weights * of_weights) / 12.0).sqrt()
         };
-        self.margins.extend(tiles.steps.iter().zip(&tiles.lengths).map(of_row));
+        self.margins.extend(tiles.rows.iter().map(of_row));
         self.floors.clear();
         self.floors.extend(self.margins.iter().map(|margin| panels.lowest - margin));
     }

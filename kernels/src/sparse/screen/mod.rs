@@ -3,7 +3,9 @@
 //!
 //! With x = s q and w = t p, each off by up to half a step, a product of rows is off by a sum of independent roundings,
 //! whose variance is at most (s² |w|² + t² |x|²) / 12. A score less than `DEVIATIONS` standard deviations below the
-//! floor is a candidate, so that one in hundreds of millions is missed.
+//! floor is a candidate, so that one in hundreds of millions is missed. Where a few dimensions of x are far larger than
+//! the others, they alone would set s: these are multiplied in f32, and q is of the others. Of a product of numbers rounded to
+//! bf16, x and w are these.
 
 mod candidates;
 mod quantised;
@@ -18,7 +20,7 @@ use candidates::Candidates;
 use pulp::Arch;
 use quantised::{Panels, Tiles};
 
-use super::wanted::{KeepScores, Product, WantedScores};
+use super::wanted::{Bf16Factors, KeepScores, Product, WantedScores};
 use super::{AtLeast, dots_with_rows};
 use crate::base::instructions::arch;
 
@@ -70,33 +72,43 @@ impl<'a> ScoreScreen<'a> {
     pub fn look(&self, rows: Range<usize>, keep: &mut impl KeepScores) -> bool {
         let mut candidates = Candidates::new(self.largest, BLOCK);
         let mut tiles = Tiles::default();
-        for block in rows.clone().step_by(BLOCK) {
-            let count = BLOCK.min(rows.end - block);
+        let mut buffer = Vec::new();
+        for start in rows.clone().step_by(BLOCK) {
+            let block = start..rows.end.min(start + BLOCK);
             let inner = self.product.sizes.inner;
-            let x = &self.product.x[block * inner..(block + count) * inner];
-            if !tiles.fill(self.arch, x, inner) {
+            let x = match self.product.rounded {
+                Some(Bf16Factors { x, .. }) => x.widened(block.clone(), &mut buffer),
+                None => &self.product.x[block.start * inner..block.end * inner],
+            };
+            if !tiles.fill(self.arch, x, inner, &self.panels.exact) {
                 return false;
             }
-            let most = MOST * (count * self.product.sizes.columns) as f32;
+            let most = MOST * (block.len() * self.product.sizes.columns) as f32;
             candidates.begin(&tiles, &self.panels, most as usize);
             if !tiles::look(&tiles, &self.panels, &mut candidates) {
                 return false;
             }
-            self.multiply(x, block - rows.start, &mut candidates, keep);
+            self.multiply(block, rows.start, &mut candidates, keep);
         }
         true
     }
 
-    /// Passes the exact scores of the candidates of a block to `keep`.
-    fn multiply(&self, x: &[f32], first: usize, candidates: &mut Candidates, keep: &mut impl KeepScores) {
-        let Product { weights, bias, sizes, .. } = *self.product;
+    /// Passes the exact scores of the candidates of a block to `keep`, which counts rows from `first` on.
+    fn multiply(&self, block: Range<usize>, first: usize, candidates: &mut Candidates, keep: &mut impl KeepScores) {
+        let Product { x, weights, bias, sizes, rounded } = *self.product;
         let mut scores = Vec::new();
-        for (row, x) in x.chunks_exact(sizes.inner).enumerate() {
-            let columns = candidates.of(row);
+        for row in block.clone() {
+            let columns = candidates.of(row - block.start);
             scores.resize(columns.len(), 0.0);
-            dots_with_rows(self.arch, &mut scores, x, weights, columns);
+            match rounded {
+                Some(Bf16Factors { x, weights }) => weights.dots(self.arch, x.row(row), columns, &mut scores),
+                None => {
+                    let x = &x[row * sizes.inner..(row + 1) * sizes.inner];
+                    dots_with_rows(self.arch, &mut scores, x, weights, columns);
+                }
+            }
             scores.iter_mut().zip(columns).for_each(|(score, column)| *score += bias[*column as usize]);
-            keep.see(first + row, columns, &scores);
+            keep.see(row - first, columns, &scores);
         }
     }
 }

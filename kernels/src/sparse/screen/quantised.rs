@@ -1,8 +1,8 @@
 //! Rows quantised to bytes, each with its own step, packed in the order in which tiles read them.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
+use crate::base::parallel;
 use crate::sparse::wanted::Product;
 use crate::sparse::{AtLeast, squares};
 
@@ -20,6 +20,12 @@ const LARGEST: f32 = 127.0;
 const LIFT: u8 = 128;
 /// Magnitude up to which rows are quantised to zeros.
 const SMALLEST: f32 = 1e-30;
+/// The most dimensions that are multiplied in f32.
+pub const EXACT: usize = 4;
+/// Rows that are looked at for such dimensions.
+const SAMPLE: usize = 256;
+/// The share of its size to which the mean peak of rows has to fall without them.
+const PEAK: f32 = 0.6;
 /// A number whose addition leaves the nearest integer in the lowest bits.
 const ROUNDS: f32 = 12_582_912.0;
 
@@ -41,6 +47,8 @@ pub struct PanelHead {
     pub steps: [FloatRegister; PANEL / LANES],
     /// The bias minus the floor of the column; minus infinity if there is no column.
     pub bias: [FloatRegister; PANEL / LANES],
+    /// The weights of the exact dimensions.
+    pub exact: [[FloatRegister; PANEL / LANES]; EXACT],
 }
 
 /// Quantised weights.
@@ -48,11 +56,13 @@ pub struct Panels {
     /// Words of a panel: those of all columns for each four numbers of a row.
     pub words: Vec<[WordRegister; PANEL / LANES]>,
     pub heads: Vec<PanelHead>,
-    /// The largest step, and the largest length of a row.
+    /// The largest step, and the largest length of a row without its exact dimensions.
     pub step: f32,
     pub length: f32,
     /// Words of a row.
     pub inner: usize,
+    /// The dimensions that are multiplied in f32.
+    pub exact: Vec<usize>,
     /// Number from which on scores minus their floors are kept.
     pub lowest: f32,
 }
@@ -66,19 +76,27 @@ impl Panels {
         let lowest = if matches!(floors, AtLeast::Positive) { f32::MIN_POSITIVE } else { 0.0 };
         let count = columns.div_ceil(PANEL);
         let inner = numbers.div_ceil(TOGETHER);
+        let exact = outliers(product.x, numbers);
         let mut words = vec![[WordRegister::default(); PANEL / LANES]; count * inner];
         let panel = |(panel, words): (usize, &mut [[WordRegister; PANEL / LANES]])| {
             let mut head =
                 PanelHead { bias: [FloatRegister([f32::NEG_INFINITY; LANES]); PANEL / LANES], ..PanelHead::default() };
             let mut step = 0f32;
             let mut length = 0f32;
-            let mut bytes = vec![0; inner * TOGETHER];
+            let mut quantised = QuantisedRow::default();
+            let mut buffer = Vec::new();
             for column in panel * PANEL..columns.min((panel + 1) * PANEL) {
-                let row = &product.weights[column * numbers..(column + 1) * numbers];
-                let rounded = round(arch, row, &mut bytes)?;
+                let row = match product.rounded {
+                    Some(factors) => factors.weights.widened(column..column + 1, &mut buffer),
+                    None => &product.weights[column * numbers..(column + 1) * numbers],
+                };
+                let rounded = quantised.round(arch, row, &exact)?;
                 let register = column % PANEL / LANES;
                 let lane = column % LANES;
-                for (words, bytes) in words.iter_mut().zip(bytes.as_chunks::<TOGETHER>().0) {
+                for (registers, weight) in head.exact.iter_mut().zip(rounded.exact) {
+                    registers[register].0[lane] = weight;
+                }
+                for (words, bytes) in words.iter_mut().zip(quantised.bytes.as_chunks::<TOGETHER>().0) {
                     words[register].0[lane] = u32::from_le_bytes(*bytes);
                 }
                 head.starts[register].0[lane] = (-i32::from(LIFT) * rounded.sum) as u32;
@@ -92,9 +110,10 @@ impl Panels {
             }
             Some((head, step, length))
         };
-        let found: Option<Vec<_>> = words.par_chunks_mut(inner.max(1)).enumerate().map(panel).collect();
-        let mut panels = Self { words, heads: Vec::with_capacity(count), step: 0.0, length: 0.0, inner, lowest };
-        for (head, step, length) in found? {
+        let found = parallel::of_each_short(words.chunks_mut(inner.max(1)).enumerate(), &panel);
+        let mut panels = Self { words, heads: Vec::with_capacity(count), step: 0.0, length: 0.0, inner, exact, lowest };
+        for found in found {
+            let (head, step, length) = found?;
             panels.heads.push(head);
             (panels.step, panels.length) = (panels.step.max(step), panels.length.max(length));
         }
@@ -102,61 +121,96 @@ impl Panels {
     }
 }
 
+/// Returns the dimensions that are so much larger than the others that bytes of a row would hardly tell these apart, as
+/// language models have them; none where the peaks of rows would stay.
+fn outliers(rows: &[f32], numbers: usize) -> Vec<usize> {
+    let count = rows.len() / numbers;
+    let sample = || rows.chunks_exact(numbers).step_by(count.div_ceil(SAMPLE).max(1));
+    let mut sizes = vec![0.0; numbers];
+    for row in sample() {
+        sizes.iter_mut().zip(row).for_each(|(size, x)| *size += x.abs());
+    }
+    let mut largest: Vec<usize> = (0..numbers).collect();
+    largest.sort_by(|a, b| f32::total_cmp(&sizes[*b], &sizes[*a]));
+    largest.truncate(EXACT);
+    let peak = |row: &[f32]| row.iter().fold(0f32, |peak, x| peak.max(x.abs()));
+    let with: f32 = sample().map(peak).sum();
+    let mut rest = vec![0.0; numbers];
+    let mut without = 0.0;
+    for row in sample() {
+        rest.copy_from_slice(row);
+        largest.iter().for_each(|dimension| rest[*dimension] = 0.0);
+        without += peak(&rest);
+    }
+    if without < PEAK * with { largest } else { Vec::new() }
+}
+
 /// Quantised rows, padded with zeros to whole tiles.
 #[derive(Default)]
 pub struct Tiles {
     /// Words of a tile: those of all its rows for each four numbers of a row.
     pub words: Vec<[u32; TILE]>,
-    pub steps: Vec<f32>,
-    pub lengths: Vec<f32>,
-    bytes: Vec<u8>,
+    pub rows: Vec<RoundedRow>,
+    quantised: QuantisedRow,
 }
 
 impl Tiles {
-    /// Quantises rows; returns false if a number is not finite.
-    pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize) -> bool {
+    /// Quantises rows but for these dimensions; returns false if a number is not finite.
+    pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize, exact: &[usize]) -> bool {
         let inner = numbers.div_ceil(TOGETHER);
         let tiles = (rows.len() / numbers).div_ceil(TILE);
         self.words.clear();
         self.words.resize(tiles * inner, [u32::from_ne_bytes([LIFT; TOGETHER]); TILE]);
-        self.bytes.clear();
-        self.bytes.resize(inner * TOGETHER, 0);
-        self.steps.clear();
-        self.lengths.clear();
+        self.rows.clear();
         for (index, row) in rows.chunks_exact(numbers).enumerate() {
-            let Some(rounded) = round(arch, row, &mut self.bytes) else { return false };
+            let Some(rounded) = self.quantised.round(arch, row, exact) else { return false };
             let tile = &mut self.words[index / TILE * inner..(index / TILE + 1) * inner];
-            for (words, bytes) in tile.iter_mut().zip(self.bytes.as_chunks::<TOGETHER>().0) {
+            for (words, bytes) in tile.iter_mut().zip(self.quantised.bytes.as_chunks::<TOGETHER>().0) {
                 words[index % TILE] = u32::from_le_bytes(bytes.map(|byte| byte ^ LIFT));
             }
-            self.steps.push(rounded.step);
-            self.lengths.push(rounded.length);
+            self.rows.push(rounded);
         }
         true
     }
-
-    pub fn rows(&self) -> usize {
-        self.steps.len()
-    }
 }
 
-/// The properties of a quantised row.
-struct QuantisedRow {
-    step: f32,
-    length: f32,
+/// The properties of a row that was rounded to bytes.
+pub struct RoundedRow {
+    pub step: f32,
+    /// The length of the row without its exact dimensions.
+    pub length: f32,
     /// The sum of the row's bytes.
     sum: i32,
+    /// The numbers of the exact dimensions.
+    pub exact: [f32; EXACT],
 }
 
-/// Writes a row as bytes of a step's size, numbers below 0 as two's complements.
-fn round(arch: Arch, row: &[f32], bytes: &mut [u8]) -> Option<QuantisedRow> {
-    let length = squares(arch, row).sqrt();
-    if !length.is_finite() {
-        return None;
+/// A row as bytes, numbers below 0 as two's complements.
+#[derive(Default)]
+struct QuantisedRow {
+    /// The row without its exact dimensions.
+    rest: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+impl QuantisedRow {
+    /// Rounds a row to bytes of a step's size, whole words of them; None if a number is not finite.
+    fn round(&mut self, arch: Arch, row: &[f32], exact: &[usize]) -> Option<RoundedRow> {
+        self.rest.clear();
+        self.rest.extend_from_slice(row);
+        self.bytes.resize(row.len().next_multiple_of(TOGETHER), 0);
+        let mut numbers = [0.0; EXACT];
+        for (number, dimension) in numbers.iter_mut().zip(exact) {
+            *number = std::mem::take(&mut self.rest[*dimension]);
+        }
+        let length = squares(arch, &self.rest).sqrt();
+        if !length.is_finite() || !numbers.iter().all(|number| number.is_finite()) {
+            return None;
+        }
+        let (largest, sum) = arch.dispatch(Round { row: &self.rest, bytes: &mut self.bytes });
+        let step = if largest > SMALLEST { largest / LARGEST } else { 0.0 };
+        Some(RoundedRow { step, length, sum, exact: numbers })
     }
-    let (largest, sum) = arch.dispatch(Round { row, bytes });
-    let step = if largest > SMALLEST { largest / LARGEST } else { 0.0 };
-    Some(QuantisedRow { step, length, sum })
 }
 
 struct Round<'a> {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::{ScoreSizes, SparseRows};
 use super::*;
 use crate::base::instructions::InstructionSet;
+use crate::linear::rounded::Bf16Rows;
 
 /// Returns numbers around 0, whose scale differs between rows, with some outlier coordinates.
 fn numbers(rows: usize, width: usize, turn: u64, larger: f32) -> Vec<f32> {
@@ -50,8 +51,14 @@ fn assert_it_finds_the_same([inner, columns_of]: [usize; 2], turn: u64, larger: 
     let weights = numbers(columns_of, inner, turn + 1, 1.0);
     let bias = numbers(columns_of, 1, turn + 2, 1.0);
     let sizes = ScoreSizes { rows, inner, columns: columns_of };
-    let product = Product { x: &x, weights: &weights, bias: &bias, sizes };
-    let floors: Vec<f32> = bias.iter().map(|bias| 60.0 + bias).collect();
+    let product = Product { x: &x, weights: &weights, bias: &bias, sizes, rounded: None };
+    assert_it_finds_the_same_of(product);
+    let rounded = Bf16Factors { x: &Bf16Rows::of(&x, inner), weights: &Bf16Rows::of(&weights, inner) };
+    assert_it_finds_the_same_of(Product { rounded: Some(rounded), ..product });
+}
+
+fn assert_it_finds_the_same_of(product: Product) {
+    let floors: Vec<f32> = product.bias.iter().map(|bias| 60.0 + bias).collect();
     let kept = || {
         let few = |floor| product.few(floor, 1.0).unwrap();
         [
@@ -94,7 +101,8 @@ fn it_is_used_where_it_pays_and_numbers_are_finite() {
         let weights = vec![0.5; columns * inner];
         let bias = vec![0.0; columns];
         x[0] = bad;
-        let product = Product { x: &x, weights: &weights, bias: &bias, sizes: ScoreSizes { rows, inner, columns } };
+        let sizes = ScoreSizes { rows, inner, columns };
+        let product = Product { x: &x, weights: &weights, bias: &bias, sizes, rounded: None };
         let screen = ScoreScreen::of(&product, wanted)?;
         struct Nothing;
         impl KeepScores for Nothing {

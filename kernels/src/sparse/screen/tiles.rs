@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use pulp::Arch;
 
 use super::candidates::{Candidates, ROOM_OF_A_PANEL, load};
-use super::quantised::{LANES, PANEL, PanelHead, Panels, TILE, Tiles, WordRegister};
+use super::quantised::{LANES, PANEL, PanelHead, Panels, RoundedRow, TILE, Tiles, WordRegister};
 
 /// The width of a panel in registers.
 const WIDE: usize = PANEL / LANES;
@@ -20,26 +20,37 @@ pub fn look(tiles: &Tiles, panels: &Panels, found: &mut Candidates) -> bool {
     let heads = panels.heads.iter().zip(panels.words.chunks_exact(panels.inner)).enumerate();
     for (index, (head, words)) in heads {
         // SAFETY: a screen exists only where the instructions are there.
-        unsafe { panel((index * PANEL) as u32, head, words, tiles, found) };
+        unsafe {
+            panel(&Panel { first: (index * PANEL) as u32, head, words, exact: panels.exact.len() }, tiles, found)
+        };
         if found.are_too_many() {
             return false;
         }
     }
-    for row in 0..tiles.rows() {
+    for row in 0..tiles.rows.len() {
         // SAFETY: as above.
         unsafe { found.thin(row) };
     }
     !found.are_too_many()
 }
 
+/// The quantised columns of a panel.
+struct Panel<'a> {
+    first: u32,
+    head: &'a PanelHead,
+    words: &'a [[WordRegister; WIDE]],
+    /// The number of exact dimensions.
+    exact: usize,
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn panel(first: u32, head: &PanelHead, words: &[[WordRegister; WIDE]], tiles: &Tiles, found: &mut Candidates) {
-    for (tile, x) in tiles.words.chunks_exact(words.len()).enumerate() {
-        let sums = products(x, words, head);
+fn panel(panel: &Panel, tiles: &Tiles, found: &mut Candidates) {
+    for (tile, x) in tiles.words.chunks_exact(panel.words.len()).enumerate() {
+        let sums = products(x, panel.words, panel.head);
         for (index, sums) in sums.into_iter().enumerate() {
             let row = tile * TILE + index;
-            let Some(step) = tiles.steps.get(row) else { break };
-            see(row, first, *step, sums, head, found);
+            let Some(rounded) = tiles.rows.get(row) else { break };
+            see(row, rounded, sums, panel, found);
         }
     }
 }
@@ -47,8 +58,9 @@ fn panel(first: u32, head: &PanelHead, words: &[[WordRegister; WIDE]], tiles: &T
 /// Compares the scores of a row with its floor and stores those that reach it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &PanelHead, found: &mut Candidates) {
-    let step = _mm512_set1_ps(step);
+fn see(row: usize, rounded: &RoundedRow, sums: [__m512i; WIDE], panel: &Panel, found: &mut Candidates) {
+    let head = panel.head;
+    let step = _mm512_set1_ps(rounded.step);
     let floor = _mm512_set1_ps(found.floor(row));
     let mut scores = [_mm512_setzero_ps(); WIDE];
     let mut masks = [0; WIDE];
@@ -56,6 +68,9 @@ fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &PanelHea
     for i in 0..WIDE {
         let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i]), load(&head.steps[i].0));
         scores[i] = _mm512_fmadd_ps(scaled, step, load(&head.bias[i].0));
+        for (x, weights) in rounded.exact.iter().zip(&head.exact).take(panel.exact) {
+            scores[i] = _mm512_fmadd_ps(_mm512_set1_ps(*x), load(&weights[i].0), scores[i]);
+        }
         masks[i] = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores[i], floor);
         any |= masks[i];
     }
@@ -65,7 +80,7 @@ fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &PanelHea
     let (room, columns, count) = found.room(row);
     let mut taken = 0;
     for i in 0..WIDE {
-        let here = _mm512_add_epi32(_mm512_set1_epi32((first as usize + i * LANES) as i32), counting());
+        let here = _mm512_add_epi32(_mm512_set1_epi32((panel.first as usize + i * LANES) as i32), counting());
         let packed = _mm512_maskz_compress_ps(masks[i], scores[i]);
         let numbers = _mm512_maskz_compress_epi32(masks[i], here);
         // SAFETY: `room` leaves space for all scores of a panel and a register more.

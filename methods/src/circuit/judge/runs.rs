@@ -5,8 +5,8 @@ use super::contexts::{Contexts, MeasureGroup, MeasuredBatch};
 use crate::base::task::Bar;
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
 use crate::common::*;
-use crate::features::chance::together_of;
 use crate::features::{Survey, Tally};
+use crate::intervene::chance::together_of;
 use crate::model::by_words::ReferencePredictions;
 use crate::model::decoder::{BegunTexts, Past};
 use crate::sae::SparseCodes;
@@ -191,7 +191,7 @@ impl<'a> JudgedRuns<'a> {
         read: &(dyn Fn(&JudgedRun) -> Result<Vec<f64>> + Sync),
     ) -> Vec<Result<Vec<f64>>> {
         let mut all = Vec::with_capacity(runs.len());
-        for runs in runs.chunks(4 * rayon::current_num_threads().max(1)) {
+        for runs in runs.chunks(4 * parallel::threads().max(1)) {
             all.extend(parallel::map(runs.len(), &|at| read(&runs[at])));
             bar.advance(runs.iter().filter(|run| run.reads.contains(&measure)).count() as u64);
         }

@@ -78,7 +78,7 @@ impl KeptRuns<'_> {
             let cache = self.model.decoder.cache(&part.batch, Ask { places, ..Ask::default() }, task)?;
             let streams: Vec<Tensor> =
                 self.stages.iter().map(|stage| cache.at(stage.place)).collect::<Result<Vec<_>>>()?;
-            let at_once = rayon::current_num_threads().max(1);
+            let at_once = parallel::threads().max(1);
             for (plan, all) in plan.chunks(at_once).zip(all.chunks_mut(at_once)) {
                 let run = |changes: &Vec<LevelChange>| Task::in_place(|| self.changed(part, &streams, changes, task));
                 let found: Vec<Result<Vec<f64>>> = parallel::map(plan.len(), &|at| run(&plan[at]));

@@ -265,7 +265,7 @@ impl GrowingTree<'_> {
 
     /// Returns the number of nodes that are searched together.
     fn together(&self) -> usize {
-        let contexts = CONTEXTS_OF_A_THREAD * rayon::current_num_threads().max(1);
+        let contexts = CONTEXTS_OF_A_THREAD * parallel::threads().max(1);
         contexts.div_ceil(self.search.options.contexts)
     }
 

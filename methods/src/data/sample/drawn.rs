@@ -1,10 +1,11 @@
 //! A sample of a model's text: its tokens, its passages, and the runs that it shares with another text.
 
-use super::{Asset, TextSamplingOptions, fingerprint, sample};
+use super::{Asset, TextSamplingOptions, fingerprint, sample, start_token};
 use crate::common::*;
 use crate::data::Text;
 
 crate::options! {
+    /// Options of text that is sampled from a model.
     pub struct DrawOptions {
         /// Number of tokens.
         tokens: usize = 10_000;
@@ -36,14 +37,13 @@ pub struct SharedRun {
 impl SampledText {
     /// Samples rows of the model's context, each of which begins with the EOS token, or else the BOS token.
     pub fn new(decoder: &Decoder, tokenizer: &Tokenizer, options: &DrawOptions, task: &Task) -> Result<Self> {
-        let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
-            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none")
-        })?;
+        let start = start_token(tokenizer)?;
         let settings = options.sampling.settings(options.seed as u64);
         let context = decoder.config().context;
         let asset = Asset {
             ids: sample(decoder, start, options.tokens, settings, task)?,
-            context: u32::try_from(context).map_err(|_| err!(Argument, "a context of 2^32 or more"))?,
+            context: u32::try_from(context)
+                .map_err(|_| err!(Argument, "expected a model of a context below 2^32, found {context}"))?,
             settings,
             weights: fingerprint(decoder, task)?,
         };
@@ -63,12 +63,12 @@ impl SampledText {
     /// Returns the ids of the complete rows: `[rows, pos]`.
     pub fn ids(&self) -> Result<Tensor> {
         let context = self.context();
-        let rows = self.asset.ids.len() / self.context();
+        let rows = self.asset.ids.len() / context;
         let ids: Vec<i64> = self.asset.ids.iter().take(rows * context).map(|id| i64::from(*id)).collect();
         Ok(Tensor::from_vec(ids, (rows, context), &Device::Cpu)?)
     }
 
-    /// Returns the passages: rows, cut at EOS tokens.
+    /// Returns the passages: rows, cut at the token that begins each of them.
     pub fn texts(&self) -> Result<Vec<String>> {
         let rows = self.asset.ids.chunks(self.context());
         let passages = rows.flat_map(|row| row.split(|id| *id == self.start)).filter(|ids| !ids.is_empty());

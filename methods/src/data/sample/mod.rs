@@ -41,6 +41,12 @@ impl TextSamplingOptions {
     }
 }
 
+/// Returns the token that begins each row: the EOS token, or else the BOS token.
+fn start_token(tokenizer: &Tokenizer) -> Result<u32> {
+    let found = tokenizer.eos().or(tokenizer.bos());
+    found.ok_or_else(|| err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none"))
+}
+
 /// Settings that sampled text depends on, besides its model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {

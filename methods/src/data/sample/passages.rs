@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Asset, SampledGroups, Sampler, Settings, TextCache, TextKey, fingerprint};
+use super::{Asset, SampledGroups, Sampler, Settings, TextCache, TextKey, fingerprint, start_token};
 use crate::common::*;
 use crate::data::{Document, Documents, labels};
 
@@ -45,9 +45,7 @@ impl Passages {
         written: TextCaches,
         task: &Task,
     ) -> Result<Self> {
-        let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
-            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none")
-        })?;
+        let start = start_token(&tokenizer)?;
         let stored = match written.stored.filter(|asset| asset.settings == settings) {
             Some(asset) if asset.context as usize == decoder.config().context => {
                 (asset.weights == fingerprint(&decoder, task)?).then_some(asset)

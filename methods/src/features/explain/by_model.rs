@@ -3,7 +3,7 @@
 use crate::common::*;
 use crate::features::feature::tokenizer;
 use crate::model::generate::{Drawn, GenerateOptions};
-use crate::model::predict::likeliest;
+use crate::model::predict::{Prediction, likeliest_at};
 use crate::questions::{Answers, Question, Reply, TokenChances};
 
 /// The number of likeliest tokens whose probabilities are returned.
@@ -43,15 +43,14 @@ impl ModelAnswerer<'_> {
         let tokenizer = tokenizer(self.0)?;
         let points: Vec<(usize, usize)> = (0..new.len()).map(|at| (0, ids.len() + at - 1)).collect();
         let batch = Batch::new(vec![[ids, new].concat()])?;
-        let logits = model.decoder.logits_at_points(&batch, &points, Vec::new(), task)?;
+        let (_, end) = model.decoder.run_to_end(&batch, Ask::default(), &points, task)?;
         let most = LIKELIEST.min(model.decoder.config().outputs());
-        let of = |(at, id): (usize, &u32)| {
-            task.check()?;
-            let top = likeliest(&logits, at as i64, most)?;
-            let named = |one: crate::model::predict::Prediction| Ok((tokenizer.text_of(one.id)?, one.probability.ln()));
+        let found = likeliest_at(&model.decoder, &end, most, task)?;
+        let of = |(id, top): (&u32, Vec<Prediction>)| {
+            let named = |one: Prediction| Ok((tokenizer.text_of(one.id)?, one.probability.ln()));
             Ok(TokenChances { token: tokenizer.text_of(*id)?, top: top.into_iter().map(named).collect::<Result<_>>()? })
         };
-        new.iter().enumerate().map(of).collect()
+        new.iter().zip(found).map(of).collect()
     }
 }
 

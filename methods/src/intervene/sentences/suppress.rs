@@ -3,12 +3,10 @@
 use super::cut::Sentence;
 use crate::base::results::MISSING;
 use crate::common::*;
-use crate::intervene::metric::widened;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::tensor::normalise::divergences;
 
 /// Number of sentences that are suppressed, pass by pass, between two readings of the whole text: the stream of each pass
-/// is held until its logits are compared.
+/// is held until its predictions are compared.
 const AT_ONCE: usize = 8;
 
 /// The divergence that is added before the logarithm.
@@ -38,19 +36,13 @@ pub fn suppression(
         for number in chunk {
             passes.push(vec![without(model, &sentences[*number].tokens)?]);
         }
-        let take = &mut |range: Range<usize>, logits: &[Tensor]| {
-            let warm = |logits: &Tensor| -> Result<Tensor> { Ok((widened(logits)? / temperature)?) };
-            let Some((clean, others)) = logits.split_first() else { return Ok(()) };
-            let clean = warm(clean)?;
-            for (number, other) in chunk.iter().zip(others) {
-                let found = floats(&divergences(&clean, &warm(other)?)?)?;
-                for (row, divergence) in rows[range.clone()].iter().zip(found).filter(|(row, _)| *row > number) {
-                    sums[row * count + number] += (divergence.max(0.0) + SMALLEST).ln();
-                }
+        let ends = model.decoder.ends(&batch, passes, &points, task)?;
+        let found = model.decoder.divergences_of_ends(&ends, temperature, task)?;
+        for (number, found) in chunk.iter().zip(found) {
+            for (row, divergence) in rows.iter().zip(found).filter(|(row, _)| *row > number) {
+                sums[row * count + number] += (divergence.max(0.0) + SMALLEST).ln();
             }
-            Ok(())
-        };
-        model.decoder.logits_beside(&batch, passes, &points, take, task)?;
+        }
         bar.advance(chunk.len() as u64);
     }
     let mean = |(at, sum): (usize, &f64)| {

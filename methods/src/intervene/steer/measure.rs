@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use super::label::LabelShare;
 use super::sweep::{SteeringSweep, SweepStrength, figure};
 use crate::common::*;
+use crate::intervene::chance::together_of;
 use crate::intervene::rerun::Reruns;
 use crate::model::run::token_losses;
-use crate::tensor::normalise::{divergences, log_probabilities};
+use crate::tensor::normalise::divergences;
 
 /// Intended effects of steering.
 pub enum Effect<'a> {
@@ -78,9 +79,9 @@ fn effects(
     let mut found = Vec::new();
     if let Effect::Tokens(tokens) = effect {
         let decoder = &sweep.model.decoder;
-        let logits = decoder.logits_at(sweep.prompts, &[-1], sweep.hooks(pushed)?, task)?.squeeze(1)?;
-        let chosen = Tensor::new(tokens.as_slice(), logits.device())?;
-        found = floats(&log_probabilities(&logits)?.exp()?.index_select(&chosen, 1)?.sum(1)?)?;
+        let ask = Ask { hooks: sweep.hooks(pushed)?, ..Ask::default() };
+        let (_, end) = decoder.run_to_end(sweep.prompts, ask, &sweep.prompts.last_points(), task)?;
+        found = together_of(decoder, &end, tokens, task)?;
     }
     if sweep.options.tokens == 0 {
         return Ok((found, Vec::new()));

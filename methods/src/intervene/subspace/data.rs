@@ -85,8 +85,7 @@ impl<'a> PreparedPairs<'a> {
             hooks.push(BoundHook::new(config, &site, None, Some(vec![self.pos]), Box::new(edit))?);
         }
         let mut chain = Chain { hooks, ..Chain::default() };
-        let ends: Vec<(usize, usize)> = batch.lengths().into_iter().map(|length| length - 1).enumerate().collect();
-        self.model.end_of(&mut chain, &ends, |chain, logits| {
+        self.model.end_of(&mut chain, &batch.last_points(), |chain, logits| {
             let found = match &self.start {
                 Some((site, streams)) => {
                     let stream = streams.index_select(&chosen, 0)?.narrow(1, 0, batch.width())?.contiguous()?;

@@ -18,7 +18,7 @@ use crate::fixtures;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::sae::fit::tests::kind;
-use crate::sae::fit::{self, Dead, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
+use crate::sae::fit::{self, Dead, EncoderProducts, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 use crate::tokenizer::Tokenizer;
@@ -164,6 +164,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
         ("lr", Recipe { lr: 1.1e-2, ..topk() }),
         ("steps", Recipe { steps: 7, ..topk() }),
         ("dead", Recipe { dead: Dead::Leave, ..topk() }),
+        ("products", Recipe { compute: EncoderProducts::Bf16, ..topk() }),
     ] {
         is_new(what, FitKey::new(&reads, &ROWS, &recipe).hash().to_string());
     }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::coefficient::Price;
 use super::history::{self, FitHistory};
-use super::plan::Recipe;
+use super::plan::{EncoderProducts, Recipe};
 use super::state::FitState;
 use crate::base::json;
 use crate::common::*;
@@ -102,8 +102,8 @@ impl CheckpointOwner<'_> {
         let text = file.metadata().get(&named("fit"));
         let text = text.ok_or_else(|| err!(Format, "expected `{}` in the metadata, found none", named("fit")))?;
         let found: Metadata = json::read(text.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
-        let kept = found.recipe.as_object().cloned().unwrap_or_default();
-        for (key, given) in self.recipe.json().as_object().into_iter().flatten() {
+        let kept = stated(&found.recipe);
+        for (key, given) in &stated(&self.recipe.json()) {
             same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
         }
         same("data", &found.data.into(), &self.data.into())?;
@@ -121,6 +121,13 @@ impl CheckpointOwner<'_> {
         *history = kept;
         Ok(found.step)
     }
+}
+
+/// Returns the settings of a recipe, with the precision of products that it leaves out where that is f32.
+fn stated(recipe: &Value) -> Map<String, Value> {
+    let mut settings = recipe.as_object().cloned().unwrap_or_default();
+    settings.entry("compute").or_insert_with(|| EncoderProducts::F32.word().into());
+    settings
 }
 
 /// Refuses to resume another fit.

@@ -65,7 +65,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &FitBatch, before: StepStat
         Some(bias) => batch.x.broadcast_sub(bias)?,
         None => batch.x.clone(),
     };
-    let pre = kernels::linear(&x, &encoder, Some(params.get(ParamName::EncoderBias)?.as_tensor()))?;
+    let pre = recipe.compute.linear(&x, &encoder, Some(params.get(ParamName::EncoderBias)?.as_tensor()))?;
     let progress = FitProgress { step, steps: recipe.steps, memory };
     let pass = KindPass { params, x: &x, pre: &pre, decoder: &decoder, progress, counts: OnceCell::new() };
     let codes = kind.codes(&pass)?;

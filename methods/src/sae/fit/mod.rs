@@ -40,7 +40,9 @@ pub use kinds::KindName;
 pub use loss::FitBatch;
 pub use median::geometric_median;
 pub use params::{DictionaryShape, Params};
-pub use plan::{Dead, DeadOption, ErrorNormalisation, FitOptions, FitPlan, Recipe, TargetName, follows};
+pub use plan::{
+    Dead, DeadOption, EncoderProducts, ErrorNormalisation, FitOptions, FitPlan, Recipe, TargetName, follows,
+};
 pub use rows::{ActivationRows, OfTensor, PairedRows};
 pub use run::{FitProduct, FitResult, FitRun, SETTINGS};
 pub use state::FitState;

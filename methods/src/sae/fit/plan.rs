@@ -53,6 +53,40 @@ crate::choices! {
     }
 }
 
+crate::choices! {
+    /// Dtypes to which the products of a fit's encoder round what they multiply.
+    pub enum EncoderProducts {
+        /// Numbers as they are.
+        F32 = "f32",
+        /// Numbers of both factors rounded to bf16, with sums in f32.
+        Bf16 = "bf16",
+    }
+}
+
+impl EncoderProducts {
+    /// Returns whether nothing is rounded, as in the recipes of all fits from before there was a choice.
+    pub fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
+
+    /// Computes x W^T + b. Gradients are those of the numbers as they are.
+    pub fn linear(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        Ok(match self {
+            Self::F32 => kernels::linear(x, weight, bias)?,
+            Self::Bf16 => kernels::linear_rounded(x, weight, bias)?,
+        })
+    }
+
+    /// Refuses products of rounded numbers on a device that has none.
+    pub fn check(self, device: &Device) -> Result<()> {
+        if self.is_f32() || device.is_cpu() {
+            return Ok(());
+        }
+        Err(err!(Argument, "expected a fit on the CPU for products of {}, found another device", self.word())
+            .about("compute"))
+    }
+}
+
 crate::options! {
     pub struct FitOptions {
         /// The kind of dictionary; each has options of its own.
@@ -102,6 +136,8 @@ crate::options! {
             => usually("a quarter of an epoch, at most 10 million; with \"resample\", a sixteenth of the training");
         /// Whether activations are centred and scaled during training.
         scaled: bool = true;
+        /// The dtype to which the encoder's products round rows and weights during training, while the weights stay f32.
+        compute: EncoderProducts = EncoderProducts::F32;
         /// Rows in the shuffle buffer, from which batches are drawn; not for tensors.
         buffer: Option<usize> = None => usually("32768 for a store, and for a text what 2 GiB hold");
         /// The seed of this call.
@@ -202,6 +238,7 @@ impl FitPlan {
             dead,
             dead_after: options.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: options.scaled,
+            compute: options.compute,
             skip: false,
             follows: follows(steps),
             seed: self.seed(),
@@ -303,6 +340,9 @@ pub struct Recipe {
     pub dead_after: u64,
     /// Whether activations are centred and scaled to mean square 1 during training.
     pub scaled: bool,
+    /// The precision of the encoder's products. A recipe that does not say it is one of f32.
+    #[serde(skip_serializing_if = "EncoderProducts::is_f32")]
+    pub compute: EncoderProducts,
     /// The skip connection of a transcoder.
     pub skip: bool,
     /// The decay of the running mean of the smallest code: see [`follows`].
@@ -373,6 +413,15 @@ impl Recipe {
                 "the kind \"{}\" compares codes of different features: its directions have norm 1",
                 self.kind.name()
             ));
+        }
+        if !self.compute.is_f32() && self.kind.properties().has_own_products {
+            return Err(err!(
+                Argument,
+                "expected \"f32\" as `compute` for the kind \"{}\", whose codes are no product of an encoder, found \"{}\"",
+                self.kind.name(),
+                self.compute.word()
+            )
+            .about("compute"));
         }
         self.kind.check(shape)?;
         Ok(self)

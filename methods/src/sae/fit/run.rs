@@ -99,6 +99,7 @@ impl<'a> FitRun<'a> {
         let mut ready = Vec::with_capacity(recipes.len());
         for (recipe, keep) in recipes {
             let shapes = shapes(&first, recipe.d_sae, of_layers.is_some())?;
+            recipe.compute.check(first[0].x.device())?;
             ready.push((recipe.checked(shapes[0])?, keep, shapes));
         }
         let sizes: Vec<(usize, &[DictionaryShape])> =

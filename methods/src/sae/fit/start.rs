@@ -105,7 +105,7 @@ impl FitState {
         };
         let encoder = self.params.get(ParamName::Encoder)?.as_detached_tensor();
         let encoder = if properties.is_tied { unit_rows(&encoder)? } else { encoder };
-        let pre = kernels::linear(&x, &encoder, None)?.to_dtype(DType::F32)?.flatten_all()?;
+        let pre = recipe.compute.linear(&x, &encoder, None)?.to_dtype(DType::F32)?.flatten_all()?;
         let mut pre = pre.to_vec1::<f32>()?;
         let count = ((target * rows as f64).round() as usize).clamp(1, pre.len()) - 1;
         let (_, from, _) = pre.select_nth_unstable_by(count, |a, b| b.total_cmp(a));

@@ -1,5 +1,6 @@
 //! Fits against finite differences and interruptions.
 
+mod rounded;
 mod sites;
 mod soft_topk;
 mod steps;
@@ -78,6 +79,7 @@ pub(in crate::sae) fn recipe(kind: Arc<dyn DictionaryKind>, counting: ErrorNorma
         dead: Dead::AuxK { k: 2, weight: 0.5 },
         dead_after: 32,
         scaled: true,
+        compute: EncoderProducts::F32,
         skip: false,
         follows: 0.999,
         seed: 0,

@@ -1,8 +1,9 @@
 //! The site: the pages of a folder and the reference, for a browser, without a server and without a network.
 //!
 //! A folder is the repository or a library. Its pages are README.md, those in docs/, and what these link to; scripts that
-//! they link to become pages, too, and pictures go along. docs/README.md says which pages come in which order. A link that
-//! leads nowhere is an error. Where a folder has no pages, and is no library, the site is of those inside the program.
+//! they link to become pages, too, and pictures and saved reports go along. docs/README.md says which pages come in which
+//! order. A link that leads nowhere is an error. Where a folder has no pages, and is no library, the site is of those inside
+//! the program, whose links to reports, which are large, lead to the repository.
 
 mod code;
 mod links;

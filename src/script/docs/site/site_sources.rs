@@ -1,12 +1,13 @@
-//! Contents of a site: pages, the sources and pictures that they link to, and their order.
+//! Contents of a site: pages, the sources, pictures and reports that they link to, and their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{REFERENCE, links, markdown};
 use crate::base::Result;
 use crate::base::files::{Files, utf8};
 use crate::err;
+use crate::report::html::page::is_sealed;
 use crate::script::docs::guide::EmbeddedFile;
 
 /// Pages that are there without a link.
@@ -14,6 +15,10 @@ const ROOTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "script
 /// Page that says in which order pages come: headings, and lists of links below them.
 const CONTENTS: &str = "docs/README.md";
 const PICTURES: &[&str] = &["png", "svg", "jpg", "jpeg", "gif", "webp"];
+/// End of the names of saved reports, which go along as they are.
+const REPORT: &str = "html";
+/// Address of reports that pages inside the program link to: they are too large to be inside, too.
+const REPOSITORY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
 /// Texts that become pages of code: the end of their names, and the language.
 const SOURCES: &[(&str, &str)] = &[
     ("rhai", "rhai"),
@@ -37,6 +42,8 @@ pub enum SiteContent {
 pub struct SiteSource {
     pub pages: BTreeMap<String, SiteContent>,
     pub assets: Vec<(String, Vec<u8>)>,
+    /// Reports that are in the repository and not in the program.
+    left_out: BTreeSet<String>,
     /// The title of each page of Markdown, and the anchors on it.
     headings: BTreeMap<String, (String, Vec<String>)>,
 }
@@ -50,7 +57,8 @@ pub enum PageFolder<'a> {
 
 /// Gathers all pages that can be reached, and those given.
 pub fn pages(place: &PageFolder, given: Vec<(String, String)>) -> Result<SiteSource> {
-    let mut found = SiteSource { pages: BTreeMap::new(), assets: Vec::new(), headings: BTreeMap::new() };
+    let mut found =
+        SiteSource { pages: BTreeMap::new(), assets: Vec::new(), left_out: BTreeSet::new(), headings: BTreeMap::new() };
     let mut waiting = place.roots()?;
     for (path, text) in given {
         waiting.extend(found.add_page(&path, text));
@@ -62,6 +70,12 @@ pub fn pages(place: &PageFolder, given: Vec<(String, String)>) -> Result<SiteSou
     }
     if !found.pages.contains_key("README.md") {
         let _no_links = found.add_page("README.md", "# Contents\n".into());
+    }
+    for (path, _) in &found.assets {
+        if let Some(page) = found.pages.keys().find(|page| links::file(page) == *path) {
+            return Err(err!(Format, "expected a name of its own, found {path}, which the page of {page} has, too")
+                .hint("give one of the two files another name"));
+        }
     }
     Ok(found)
 }
@@ -120,10 +134,14 @@ impl PageFolder<'_> {
 
     /// Adds what is at a path; gives back what it links to. What is not there is left to the check of links.
     fn add(&self, found: &mut SiteSource, path: &str) -> Result<Vec<String>> {
-        if !self.has(path)? || path.starts_with(REFERENCE) {
+        let ending = path.rsplit(['.', '/']).next().unwrap_or_default();
+        let is_there = self.has(path)?;
+        if !is_there && ending == REPORT && matches!(self, Self::Inside(_)) {
+            found.left_out.insert(path.into());
+        }
+        if !is_there || path.starts_with(REFERENCE) {
             return Ok(Vec::new());
         }
-        let ending = path.rsplit(['.', '/']).next().unwrap_or_default();
         let source = SOURCES.iter().find(|(known, _)| *known == ending);
         Ok(match (ending, source) {
             ("md", _) => found.add_page(path, self.text(path)?),
@@ -135,8 +153,22 @@ impl PageFolder<'_> {
                 found.assets.push((path.into(), self.bytes(path)?));
                 Vec::new()
             }
+            (REPORT, None) => {
+                found.assets.push((path.into(), self.report(path)?));
+                Vec::new()
+            }
             _ => self.listing(found, path),
         })
+    }
+
+    /// Reads a saved report. Other pages, which libraries of others may have, could run and load anything.
+    fn report(&self, path: &str) -> Result<Vec<u8>> {
+        let bytes = self.bytes(path)?;
+        if is_sealed(&bytes) {
+            return Ok(bytes);
+        }
+        Err(err!(Format, "{path}: expected a saved report, whose policy allows no connection, found another page")
+            .hint("a site takes no other pages of HTML along; link to them by https://"))
     }
 
     /// Shows a folder as the list of its sources, unless it has a README of its own.
@@ -180,6 +212,9 @@ impl SiteSource {
         let path = if path.is_empty() { page.to_string() } else { links::joined(page, path)? };
         if self.assets.iter().any(|(known, _)| *known == path) {
             return Some(path);
+        }
+        if self.left_out.contains(&path) {
+            return Some(format!("{REPOSITORY}{path}"));
         }
         let inside = if path.is_empty() { "README.md".into() } else { format!("{path}/README.md") };
         let path = [path, inside].into_iter().find(|path| self.pages.contains_key(path))?;

@@ -17,9 +17,9 @@ struct OpenBracket {
     is_list: bool,
 }
 
-/// Writes the pieces as a text.
-pub fn written(pieces: &[FormatPiece]) -> String {
-    let mut writer = LineWriter { pieces, open: Vec::new(), out: String::new(), code_ends: 0, indent: 0 };
+/// Writes the pieces of a script as a text.
+pub fn written(script: &str, pieces: &[FormatPiece]) -> String {
+    let mut writer = LineWriter { script, pieces, open: Vec::new(), out: String::new(), code_ends: 0, indent: 0 };
     for at in 0..pieces.len() {
         writer.piece(at);
     }
@@ -30,6 +30,7 @@ pub fn written(pieces: &[FormatPiece]) -> String {
 }
 
 struct LineWriter<'p, 't> {
+    script: &'t str,
     pieces: &'p [FormatPiece<'t>],
     open: Vec<OpenBracket>,
     out: String,
@@ -44,6 +45,12 @@ impl<'t> LineWriter<'_, 't> {
         self.pieces.get(at)
     }
 
+    /// Returns the piece that is written before this one.
+    fn last(&self, at: usize) -> Option<&FormatPiece<'t>> {
+        let last = at.checked_sub(1)?;
+        if self.is_needless(last) || self.is_behind_comment(last) { self.last(last) } else { self.get(last) }
+    }
+
     /// Returns the piece before it that is no comment.
     fn before(&self, at: usize) -> Option<&FormatPiece<'t>> {
         self.pieces.iter().take(at).rev().find(|piece| !piece.is_comment())
@@ -51,10 +58,15 @@ impl<'t> LineWriter<'_, 't> {
 
     fn piece(&mut self, at: usize) {
         let Some(piece) = self.get(at).copied() else { return };
-        let is_new = self.begins_line(at);
-        if self.is_needless(at, &piece) {
+        if self.is_needless(at) {
             return;
         }
+        if self.is_behind_comment(at) {
+            self.out.insert(self.code_ends, ',');
+            self.code_ends += 1;
+            return;
+        }
+        let is_new = self.begins_line(at);
         if is_new {
             self.comma_before(at, &piece);
             self.out.push_str(if self.is_after_empty_line(at, &piece) { "\n\n" } else { "\n" });
@@ -64,13 +76,10 @@ impl<'t> LineWriter<'_, 't> {
             self.out.push_str(&" ".repeat(self.indent));
         } else if piece.is_comment() {
             self.out.push_str(&" ".repeat(piece.gap.max(1)));
-        } else if at > 0
-            && let Some(last) = self.get(at - 1)
-            && (spaces::is_between(last, &piece) || last.is_comment())
-        {
+        } else if self.last(at).is_some_and(|last| spaces::is_between(last, &piece)) {
             self.out.push(' ');
         }
-        self.out.push_str(piece.text);
+        self.text(&piece);
         if !piece.is_comment() {
             self.code_ends = self.out.len();
         }
@@ -89,12 +98,33 @@ impl<'t> LineWriter<'_, 't> {
         }
     }
 
+    /// Writes the text of a piece. A string that goes on behind a backslash keeps its value: the white space of its lines
+    /// is part of it only beyond the column of the string's own text.
+    fn text(&mut self, piece: &FormatPiece) {
+        if !piece.is_carried_on() {
+            self.out.push_str(piece.text);
+            return;
+        }
+        let old_column = last_column(&self.script[..piece.start]) + 1;
+        let new_column = last_column(&self.out) + 1;
+        let mut lines = piece.text.split('\n');
+        self.out.push_str(lines.next().unwrap_or_default());
+        for line in lines {
+            let text = line.trim_start();
+            let white = &line[..line.len() - text.len()];
+            let own: String = white.chars().skip(old_column).collect();
+            let outside = if own.is_empty() { white.chars().count().min(new_column) } else { new_column };
+            self.out.push('\n');
+            self.out.push_str(&" ".repeat(outside));
+            self.out.push_str(&own);
+            self.out.push_str(text);
+        }
+    }
+
     /// Returns whether a piece begins a line: where the author began one, behind a comment that ends its line, and
     /// between statements, unless their block is on one line.
     fn begins_line(&self, at: usize) -> bool {
-        let (Some(piece), Some(last)) = (self.get(at), at.checked_sub(1).and_then(|last| self.get(last))) else {
-            return false;
-        };
+        let (Some(piece), Some(last)) = (self.get(at), self.last(at)) else { return false };
         if last.is_line_comment() {
             return true;
         }
@@ -130,7 +160,7 @@ impl<'t> LineWriter<'_, 't> {
     /// Returns whether an empty line stands before a piece: at most one, and none at the beginning or the end of a
     /// block.
     fn is_after_empty_line(&self, at: usize, piece: &FormatPiece) -> bool {
-        let opens = at.checked_sub(1).and_then(|last| self.get(last)).is_some_and(FormatPiece::opens);
+        let opens = self.last(at).is_some_and(FormatPiece::opens);
         piece.breaks > 1 && !opens && !piece.closes()
     }
 
@@ -185,9 +215,24 @@ impl<'t> LineWriter<'_, 't> {
         self.out.insert(self.code_ends, ',');
     }
 
-    /// Returns whether a comma stands behind the last element of a list that ends on its line.
-    fn is_needless(&self, at: usize, piece: &FormatPiece) -> bool {
-        let is_last = self.get(at + 1).is_some_and(|next| next.closes() && next.breaks == 0);
-        piece.role == PieceRole::Comma && is_last && self.open.last().is_some_and(|open| open.is_list)
+    fn is_comma(&self, at: usize) -> bool {
+        self.get(at).is_some_and(|piece| piece.role == PieceRole::Comma)
     }
+
+    /// Returns whether a comma stands behind a comment that ends its line: it is written before that.
+    fn is_behind_comment(&self, at: usize) -> bool {
+        self.is_comma(at) && at.checked_sub(1).and_then(|last| self.get(last)).is_some_and(FormatPiece::is_line_comment)
+    }
+
+    /// Returns whether a comma stands behind the last element of a list that ends on its line.
+    fn is_needless(&self, at: usize) -> bool {
+        let is_last = self.get(at + 1).is_some_and(|next| next.closes() && next.breaks == 0);
+        let is_list = self.open.last().is_some_and(|open| open.is_list);
+        self.is_comma(at) && is_last && is_list && !self.is_behind_comment(at)
+    }
+}
+
+/// Counts the characters of the last line.
+fn last_column(text: &str) -> usize {
+    text.rsplit('\n').next().map_or(0, |line| line.chars().count())
 }

@@ -27,7 +27,7 @@ pub enum PieceRole {
     Binary,
     /// A sign before its value.
     Unary,
-    /// A minus before a value that begins with a number: without a blank, it would be the sign of that number.
+    /// A minus before a number that is not the number's sign, and would be without a blank.
     UnaryOfMore,
     /// A sign before its value or between two, which the author's blanks tell.
     Sign,
@@ -40,6 +40,8 @@ pub enum PieceRole {
 #[derive(Debug, Clone, Copy)]
 pub struct FormatPiece<'t> {
     pub text: &'t str,
+    /// Where it begins in the script, in bytes.
+    pub start: usize,
     pub role: PieceRole,
     /// Number of line ends before it.
     pub breaks: usize,
@@ -55,6 +57,11 @@ impl FormatPiece<'_> {
     /// Returns whether the piece is a comment that ends with its line.
     pub fn is_line_comment(&self) -> bool {
         self.is_comment() && self.text.starts_with("//")
+    }
+
+    /// Returns whether the piece is a string that goes on behind a backslash, on other lines.
+    pub fn is_carried_on(&self) -> bool {
+        self.text.starts_with('"') && self.text.contains('\n')
     }
 
     pub fn opens(&self) -> bool {
@@ -89,6 +96,7 @@ pub fn pieces(text: &str) -> Vec<FormatPiece<'_>> {
         let next = tokens.get(last + 1).map(|next| next.of(text));
         let mut piece = FormatPiece {
             text: if token.kind == TokenKind::Comment { written.trim_end() } else { written },
+            start: token.start,
             role: PieceRole::Value,
             breaks: white.matches('\n').count(),
             gap: white.rsplit('\n').next().map_or(0, |gap| gap.chars().count()),
@@ -102,6 +110,10 @@ pub fn pieces(text: &str) -> Vec<FormatPiece<'_>> {
         if piece.role == PieceRole::Unary && written == "-" && is_of_more(text, &tokens[at..]) {
             piece.role = PieceRole::UnaryOfMore;
         }
+        let is_behind_digits = before.is_some_and(|before| is_digits(before.text));
+        if written == "." && is_behind_digits && is_before_break(text, &tokens[at..]) {
+            piece.role = PieceRole::Binary;
+        }
         match piece.role {
             PieceRole::OpenBar => bar_is_open = true,
             PieceRole::CloseBar => bar_is_open = false,
@@ -114,12 +126,15 @@ pub fn pieces(text: &str) -> Vec<FormatPiece<'_>> {
 }
 
 /// Finds the last token of the piece that begins with this one: a string between backticks is one piece with the code
-/// in it, and `!in` one word.
+/// in it, `!in` one word, and `6.` one number.
 fn last_of(text: &str, tokens: &[Token], first: usize) -> usize {
     let of = |at: usize| tokens.get(at).map_or("", |token| token.of(text));
     let follows =
         |at: usize| tokens.get(at + 1).is_some_and(|next| tokens.get(at).is_some_and(|one| one.end == next.start));
     if of(first) == "!" && of(first + 1) == "in" && follows(first) {
+        return first + 1;
+    }
+    if is_digits(of(first)) && of(first + 1) == "." && follows(first) && ends_number(text, &tokens[first + 1]) {
         return first + 1;
     }
     if !of(first).starts_with('`') || of(first + 1) != "${" {
@@ -155,13 +170,34 @@ fn last_of(text: &str, tokens: &[Token], first: usize) -> usize {
     tokens.len() - 1
 }
 
-/// Returns whether a minus is that of a whole value, `- 1.abs()`, and not of the number with which the value begins, as
-/// in `-1.abs()`.
+fn is_digits(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit()) && word.chars().all(|c| c.is_ascii_digit() || c == '_')
+}
+
+/// Returns whether a point behind digits belongs to their number, as the language tells: no name and no other point
+/// follows, and not the end.
+fn ends_number(text: &str, point: &Token) -> bool {
+    let next = text[point.end..].chars().next();
+    next.is_some_and(|c| !c.is_ascii_alphanumeric() && c != '_' && c != '.')
+}
+
+/// Returns whether a point is the last of its line, or before a comment. Without a blank before it, it would be part of
+/// the number on its left.
+fn is_before_break(text: &str, from_point: &[Token]) -> bool {
+    let [point, next, ..] = from_point else { return false };
+    next.kind == TokenKind::Comment || text[point.end..next.start].contains('\n')
+}
+
+/// Returns whether a minus before a number is not its sign: that of a whole value, `- 1.abs()`, where `-1.abs()` begins
+/// with a number, or before `0x`, where the language reads no sign.
 fn is_of_more(text: &str, from_sign: &[Token]) -> bool {
     let mut code = from_sign.iter().filter(|token| token.kind != TokenKind::Comment);
-    let (Some(sign), Some(number), Some(behind)) = (code.next(), code.next(), code.next()) else { return false };
-    let is_apart = number.kind == TokenKind::Number && sign.end < number.start;
-    is_apart && matches!(behind.of(text), "." | "?." | "[" | "?[")
+    let (Some(sign), Some(number)) = (code.next(), code.next()) else { return false };
+    if number.kind != TokenKind::Number || sign.end == number.start {
+        return false;
+    }
+    let has_radix = number.of(text)[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']);
+    has_radix || code.next().is_some_and(|behind| matches!(behind.of(text), "." | "?." | "[" | "?["))
 }
 
 /// Keywords that stand where a value does.
@@ -181,7 +217,8 @@ fn symbol(piece: &FormatPiece, before: Option<&FormatPiece>, bar_is_open: bool, 
     match piece.text {
         "{" => PieceRole::OpenBlock,
         "#{" => PieceRole::OpenMap,
-        "(" if begins || after_block && is_apart => PieceRole::OpenGroup,
+        // What a block comes to is never called.
+        "(" if begins || after_block => PieceRole::OpenGroup,
         "(" => PieceRole::OpenCall,
         "[" if begins || after_block && is_apart => PieceRole::OpenArray,
         "[" | "?[" => PieceRole::OpenIndex,

@@ -5,8 +5,8 @@ use super::pieces::{FormatPiece, PieceRole};
 pub fn is_between(a: &FormatPiece, b: &FormatPiece) -> bool {
     use PieceRole::*;
     match (a.role, b.role) {
-        (Comment, _) | (_, Comment) => true,
         (_, Comma | Semicolon | Colon) => false,
+        (Comment, _) | (_, Comment) => true,
         // The author's blanks tell what such a sign belongs to.
         (_, Sign) | (Sign, _) => b.gap > 0 || b.breaks > 0,
         (OpenMap | OpenBlock, Close) => false,
@@ -16,6 +16,8 @@ pub fn is_between(a: &FormatPiece, b: &FormatPiece) -> bool {
         (Joint, _) if a.text == ".." && b.text.starts_with('=') => true,
         // A range may begin with its dots.
         (Comma | Binary | Arrow | Keyword, Joint) => true,
+        // A number may end with its point, which would be the first of two.
+        (Value, Joint) => a.text.ends_with('.'),
         // Two dots and a number are not a number with a dot.
         (Joint, _) | (_, Joint) => false,
         // Two signs that touch are another one.

@@ -33,8 +33,38 @@ fn signs_stay_what_they_are() {
     becomes("x=-  1.abs( )+- 2[ 0 ]", "x = - 1.abs() + - 2[0]\n");
     becomes("x=-1.abs(); y=- 1+- z.a; - - 1 . abs()", "x = -1.abs();\ny = -1 + -z.a;\n- - 1.abs()\n");
     becomes("|x|-x", "|x| -x\n");
+    // The language reads no sign before such digits.
+    becomes("[- 0x1F,-  0b1,1-0o7]", "[- 0x1F, - 0b1, 1 - 0o7]\n");
     becomes("let y = if a { 1 } else { 2 } - 3;", "let y = if a { 1 } else { 2 } - 3;\n");
     becomes("if a { b(); }\n-1", "if a { b(); }\n-1\n");
+}
+
+#[test]
+fn a_point_stays_part_of_its_number_or_apart() {
+    becomes("[6.+1,6.]", "[6. + 1, 6.]\n");
+    becomes("6.  .abs(); 6.  ..x; 6 ..x", "6. .abs();\n6. ..x;\n6..x\n");
+    becomes("6 . abs(); 6 .\nabs()", "6.abs();\n6 .\n    abs()\n");
+    becomes("x=6./* a */;", "x = 6. /* a */;\n");
+}
+
+#[test]
+fn strings_that_go_on_behind_a_backslash_keep_their_white_space() {
+    becomes("let s=\"a \\\n  b\";", "let s = \"a \\\n  b\";\n");
+    // Eleven blanks reach to below the quote and are no part of the string; the two behind them are.
+    becomes("        f(\"a\\\n             b\");", "f(\"a\\\n     b\");\n");
+    becomes("{\nf(\"a\\\n  \\\n\")\n}", "{\n    f(\"a\\\n  \\\n\")\n}\n");
+}
+
+#[test]
+fn commas_stand_before_comments_that_end_lines() {
+    becomes("f(1 // one\n,2 // two\n,)", "f(1, // one\n    2, // two\n)\n");
+    becomes("f(1/* one */,)", "f(1 /* one */ )\n");
+    becomes("f(1 /* one */,2)", "f(1 /* one */, 2)\n");
+}
+
+#[test]
+fn a_bracket_behind_a_block_calls_nothing() {
+    becomes("if x {y}(z\n)", "if x { y } (z\n)\n");
 }
 
 #[test]

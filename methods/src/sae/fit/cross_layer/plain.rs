@@ -28,7 +28,7 @@ pub fn plain_loss(states: &[FitState], batch: &[FitBatch], recipe: &Recipe) -> R
     let mut decoders = Vec::new();
     for (layer, FitBatch { x, .. }) in states.iter().zip(batch) {
         let bias = layer.params.get(ParamName::EncoderBias)?.as_tensor();
-        pre.push(kernels::linear(x, layer.params.get(ParamName::Encoder)?.as_tensor(), Some(bias))?);
+        pre.push(recipe.compute.linear(x, layer.params.get(ParamName::Encoder)?.as_tensor(), Some(bias))?);
         decoders.push(layer.params.get(ParamName::Decoder)?.as_tensor().clone());
     }
     let read = batch.iter().zip(pre.iter().zip(&decoders));

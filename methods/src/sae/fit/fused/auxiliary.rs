@@ -3,7 +3,8 @@
 use super::inputs::Inputs;
 use super::reconstruct::{Residual, reconstruct};
 use crate::base::Result;
-use kernels::sparse::{Product, ScoreSizes, SparseRows, spread};
+use kernels::Bf16Rows;
+use kernels::sparse::{Bf16Factors, Product, ScoreSizes, SparseRows, spread};
 
 /// The codes of dead features, and their residual.
 pub struct AuxiliaryCodes {
@@ -29,7 +30,10 @@ pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) 
     let weights: Vec<f32> = dead.iter().flat_map(|feature| inputs.encoder_row(*feature as usize)).copied().collect();
     let bias: Vec<f32> = dead.iter().map(|feature| inputs.encoder_bias[*feature as usize]).collect();
     let sizes = ScoreSizes { rows: inputs.rows, inner: inputs.shape.d_in, columns: dead.len() };
-    let product = Product { x: inputs.x, weights: &weights, bias: &bias, sizes };
+    let rounded_weights = inputs.rounded().map(|_| Bf16Rows::of(&weights, sizes.inner));
+    let factors = inputs.rounded().zip(rounded_weights.as_ref());
+    let rounded = factors.map(|(factors, weights)| Bf16Factors { weights, ..factors });
+    let product = Product { x: inputs.x, weights: &weights, bias: &bias, sizes, rounded };
     let mut codes = product.largest_of_rows(k)?;
     codes.columns.iter_mut().for_each(|column| *column = dead[*column as usize]);
     let factor = (-2.0 * weight / whole) as f32;

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use crate::common::*;
 use crate::sae::fit::loss::FitBatch;
 use crate::sae::fit::params::{DictionaryShape, ParamName, Params};
-use crate::sae::fit::plan::Recipe;
-use kernels::sparse::{scale, squares};
-use kernels::{FlatNumbers, arch, flat};
+use crate::sae::fit::plan::{EncoderProducts, Recipe};
+use kernels::sparse::{Bf16Factors, scale, squares};
+use kernels::{Bf16Rows, FlatNumbers, arch, flat};
 
 /// Minimum norm that an encoder row is divided by.
 const SHORTEST: f32 = 1e-8;
@@ -24,6 +24,7 @@ pub struct StepTensors {
     /// Whether the decoder bias is subtracted from what is read.
     is_centred: bool,
     is_tied: bool,
+    compute: EncoderProducts,
 }
 
 /// The tensors of a step, locked for reading.
@@ -76,7 +77,8 @@ impl StepTensors {
         let target = None;
         let rest = None;
         let x = kernels::flat(x)?;
-        Ok(Some(Self { x, target, rest, weights, rows, shape, is_centred: false, is_tied }))
+        let compute = recipe.compute;
+        Ok(Some(Self { x, target, rest, weights, rows, shape, is_centred: false, is_tied, compute }))
     }
 
     pub fn locked(&self) -> Result<StepNumbers<'_>> {
@@ -94,7 +96,7 @@ impl StepTensors {
 impl StepNumbers<'_> {
     /// Returns the inputs as slices. `room`: memory for the rows that are read, once they are centred.
     pub fn inputs<'a>(&'a self, room: &'a mut Vec<f32>) -> Result<Inputs<'a>> {
-        let StepTensors { rows, shape, is_centred, is_tied, .. } = *self.tensors;
+        let StepTensors { rows, shape, is_centred, is_tied, compute, .. } = *self.tensors;
         let maybe = |name| self.weights.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
         let get = |name: ParamName| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"));
         let encoder = get(ParamName::Encoder)?;
@@ -103,8 +105,11 @@ impl StepNumbers<'_> {
         let (encoder, lengths) = if is_tied { unit(encoder, shape.d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
         let x = self.x.slice();
         let whole = self.target.as_ref().unwrap_or(&self.x).slice();
+        let x = decoder_bias.filter(|_| is_centred).map_or(x, |centre| less(x, centre, room));
+        let rounds = compute == EncoderProducts::Bf16;
         Ok(Inputs {
-            x: decoder_bias.filter(|_| is_centred).map_or(x, |centre| less(x, centre, room)),
+            x,
+            rounded: rounds.then(|| [x, &*encoder].map(|numbers| Bf16Rows::of(numbers, shape.d_in))),
             whole,
             target: self.rest.as_ref().map_or(whole, FlatNumbers::slice),
             decoder: if is_tied { None } else { Some(get(ParamName::Decoder)?) },
@@ -137,6 +142,8 @@ pub struct Inputs<'a> {
     pub target: &'a [f32],
     /// Encoder that the step uses: the rows of a tied dictionary are normalised.
     pub encoder: Cow<'a, [f32]>,
+    /// The input and the encoder rounded to bf16, where the products of the encoder are of these.
+    rounded: Option<[Bf16Rows; 2]>,
     /// The norms of the rows of a tied dictionary.
     pub lengths: Vec<f32>,
     pub encoder_bias: &'a [f32],
@@ -160,6 +167,11 @@ impl Inputs<'_> {
 
     pub fn is_tied(&self) -> bool {
         self.decoder.is_none()
+    }
+
+    /// Returns the factors of the encoder's product rounded to bf16, where it is the product of these.
+    pub fn rounded(&self) -> Option<Bf16Factors<'_>> {
+        self.rounded.as_ref().map(|[x, weights]| Bf16Factors { x, weights })
     }
 
     pub fn encoder_row(&self, feature: usize) -> &[f32] {

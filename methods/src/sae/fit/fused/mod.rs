@@ -98,7 +98,8 @@ fn choose(inputs: &Inputs, choice: CodeChoice<'_>, most: f64) -> Result<Option<C
         return Ok(None);
     }
     let sizes = ScoreSizes { rows, inner: inputs.shape.d_in, columns: d_sae };
-    let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
+    let rounded = inputs.rounded();
+    let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes, rounded };
     Ok(match choice {
         CodeChoice::LargestOfRows(k) => Some(product.largest_of_rows(k)?.into()),
         CodeChoice::LargestOfAll(k) => Some(product.largest_of_all(k * rows)?.into()),

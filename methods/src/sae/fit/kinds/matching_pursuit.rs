@@ -28,6 +28,7 @@ impl DictionaryKind for MatchingPursuit {
             is_tied: true,
             is_centred: false,
             only_reconstructs: true,
+            has_own_products: true,
             likes_unit: false,
             ..KindProperties::of(NAME)
         }

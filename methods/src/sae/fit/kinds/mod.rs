@@ -98,6 +98,8 @@ pub struct KindProperties {
     /// Whether the codes only serve to reconstruct what is read, so that the kind is neither one of transcoders, nor of
     /// crosscoders, whose sites are scaled.
     pub only_reconstructs: bool,
+    /// Whether codes come of products of the kind's own, and not of x W_enc^T.
+    pub has_own_products: bool,
     /// Whether codes of different features are compared with each other, so that their directions need the same norm.
     pub needs_unit: bool,
     /// Whether directions are kept at norm 1 by default.
@@ -131,6 +133,7 @@ impl KindProperties {
             is_tied: false,
             is_centred: true,
             only_reconstructs: false,
+            has_own_products: false,
             needs_unit: false,
             likes_unit: true,
             averages_errors: false,
