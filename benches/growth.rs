@@ -18,7 +18,7 @@ mod threads;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cases::{METHODS, Method, Need, OTHERS, varied};
+use cases::{METHODS, Method, Need, OTHERS, REASONS, varied};
 use common::child::{self, tried};
 use common::{BenchPage, folder, human, in_session, milliseconds, most_memory, root, seconds};
 use exponent::Exponent;
@@ -183,9 +183,9 @@ impl GrowthBench<'_> {
         let page = BenchPage::new("How methods grow", "growth", sentences);
         let lines: String = self.lines.iter().map(|line| format!("{}\n", line.cells)).collect();
         let others: String = OTHERS.iter().map(|(begin, why)| format!("| {begin} .. | {why} |\n")).collect();
-        let above = self.lines.iter().flat_map(|line| &line.above).map(|what| format!("- {what}\n"));
-        let unsure = self.lines.iter().flat_map(|line| &line.unsure).map(|what| format!("- perhaps {what}\n"));
-        let above: String = above.chain(unsure).collect();
+        let above = self.lines.iter().flat_map(|line| line.above.iter().cloned());
+        let unsure = self.lines.iter().flat_map(|line| &line.unsure).map(|what| format!("perhaps {what}"));
+        let above: String = above.chain(unsure).map(|what| format!("- {what}{}\n", reason(&what))).collect();
         page.write(&format!(
             "{}\n\n## Above what is needed\n\n{above}\n## All\n\n\
              | method | varied | time | exponent | needs | memory | exponent | needs |\n\
@@ -196,6 +196,12 @@ impl GrowthBench<'_> {
             machines.section(&self.threads)
         ));
     }
+}
+
+/// Returns what is known of why an exponent is above its need.
+fn reason(what: &str) -> String {
+    let known = REASONS.iter().find(|(begin, _)| what.starts_with(begin));
+    known.map_or_else(String::new, |(_, why)| format!(" ({why})"))
 }
 
 /// Says how a method grows.

@@ -422,7 +422,8 @@ pub const METHODS: &[Method] = &[
         of: &["Node pruning"],
         made: "model prompt pairs; let small = model::init(config + #{ d_model: 16 }, #{ tokenizer: t, seed: 1 });",
         measured: "circuit::node_pruning(small, pairs, #{ steps: 5, loss: 10.0 })",
-        needs: &[need(Layers, 1.0, 1.0), need(Tokens, 2.0, 1.0)],
+        // A pass through all layers for each channel, of which each layer has as many.
+        needs: &[need(Layers, 2.0, 1.0), need(Tokens, 2.0, 1.0)],
     },
     Method {
         name: "a circuit of 20 edges by integer programming",
@@ -471,7 +472,8 @@ pub const METHODS: &[Method] = &[
         of: &["Causal trees"],
         made: "model text dictionaries; let f = saes[-1].feature(features::contexts(m, saes[-1], text)[0].feature);",
         measured: "circuit::causal_tree(m, saes, f, text, #{ contexts: 8, tokens: 4096, context: 32 })",
-        needs: &[need(Features, 1.0, 1.0), need(Layers, 1.0, 1.0)],
+        // Nodes of each layer, which are looked for in all layers before.
+        needs: &[need(Features, 1.0, 1.0), need(Layers, 2.0, 1.0)],
     },
     Method {
         name: "an attribution graph",
@@ -816,4 +818,14 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("Simulation (Bills", "questions to a language model outside of the program"),
     ("Detection, fuzzing", "questions to a language model outside of the program"),
     ("Scores by input and by output", "a description, and a pass with a feature added"),
+];
+
+/// Reasons why a line of the list above what is needed is there, by how it begins; others are not known.
+pub const REASONS: [(&str, &str); 3] = [
+    (
+        "time of an eraser, INLP",
+        "a plane parts the labels, and the penalty of probes is 1 / rows, so that more rows take more steps",
+    ),
+    ("time of the same by matching pursuit", "the products of all pairs of directions are made, up to 8,192 of these"),
+    ("perhaps memory of the same by matching pursuit", "as for its time"),
 ];

@@ -9,7 +9,9 @@ const RATE_OF_LONG: [&str; 1] = ["4e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
 const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
 /// Learning rates of temporal dictionaries, whose rows have a length of about the square root of the width.
-const RATES_OF_TEMPORAL: [&str; 3] = ["2.5e-2", "5e-2", "1e-1"];
+const RATES_OF_TEMPORAL: [&str; 4] = ["2.5e-2", "5e-2", "1e-1", "2e-1"];
+/// Learning rates of dictionaries with a learned number of codes: at those of the others the authors' falls to 1.
+const RATES_OF_SOFT: [&str; 3] = ["2.5e-4", "1e-3", "4e-3"];
 /// Penalties of libraries for a kind, around those that give about the same L0.
 const PENALTIES: [(&str, &str, &[&str]); 5] = [
     ("relu", "dictionary_learning", &["0.12", "0.24"]),
@@ -33,9 +35,15 @@ pub struct QualityJob {
     is_middle: bool,
 }
 
-/// Returns the learning rates of libraries at a site.
-pub fn rates(site: &str) -> &'static [&'static str] {
-    if site == "temporal" { &RATES_OF_TEMPORAL } else { &RATES }
+/// Returns the learning rates of libraries at a site, or for a kind.
+pub fn rates(name: &str) -> &'static [&'static str] {
+    if name == "temporal" {
+        &RATES_OF_TEMPORAL
+    } else if name.ends_with("soft_topk") {
+        &RATES_OF_SOFT
+    } else {
+        &RATES
+    }
 }
 
 /// Few and many steps for top-k, and 400 for the other kinds on the middle layer; few steps where activations are wide.

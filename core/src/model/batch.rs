@@ -54,6 +54,12 @@ impl Batch {
         self.rows.iter().map(Vec::len).collect()
     }
 
+    /// Returns the row and the column of each token, row by row.
+    pub fn points(&self) -> Vec<(usize, usize)> {
+        let of_row = |(row, ids): (usize, &Vec<u32>)| (0..ids.len()).map(move |column| (row, column));
+        self.rows.iter().enumerate().flat_map(of_row).collect()
+    }
+
     /// Returns the row and the column of the last token of each row, of which each has at least one.
     pub fn last_points(&self) -> Vec<(usize, usize)> {
         self.rows.iter().map(|row| row.len() - 1).enumerate().collect()

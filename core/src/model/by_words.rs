@@ -256,7 +256,8 @@ impl Decoder {
         let Some((first, others)) = ends.split_first() else { return Ok(Vec::new()) };
         let of = DivergenceOf { place: ReferencePlace::First, temperature: Some(temperature) };
         let count = first.points()?;
-        let at_once = if self.reads_in_words() { count } else { self.points_at_once() };
+        let is_in_words = self.reads_in_words() && ends.iter().all(PassEnd::is_before_logits);
+        let at_once = if is_in_words { count } else { self.points_at_once() };
         let mut found = vec![Vec::new(); others.len()];
         for start in (0..count).step_by(at_once.max(1)) {
             let points = start..count.min(start + at_once);

@@ -154,7 +154,7 @@ impl PassEnd {
     }
 
     /// Returns the end at points where the unembedding reads these rows.
-    pub(super) fn before_logits(x: Tensor) -> Self {
+    pub fn before_logits(x: Tensor) -> Self {
         Self { x, is_logits: false }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! The pattern P = softmax(s Q K^T) is recomputed, since it is large and fast to compute. With dO the gradient of the result:
 //! dV = P^T dO, dP = dO V^T, dS = P (dP - sum of P dP over the keys), dQ = s dS K, dK = s dS^T Q.
+//!
+//! Blocks of queries whose dO is all 0 are passed over: they add nothing to any gradient, even where P is NaN.
 
 use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};

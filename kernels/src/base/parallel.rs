@@ -38,7 +38,7 @@ fn each(count: usize, one: &(dyn Fn(usize) + Sync)) {
     if simulated_threads::threads().is_some() {
         return simulated_threads::section(count, thread_pool::stretch, &|numbers| numbers.for_each(one));
     }
-    // Another thread of rayon would have to be waked.
+    // As in `thread_pool::each`.
     if count <= 1 || threads() == 1 {
         return (0..count).for_each(one);
     }

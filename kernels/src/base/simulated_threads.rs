@@ -1,4 +1,4 @@
-//! What work would take on a machine with more threads, measured on one.
+//! Simulation of a machine with more threads: the time that work would take there, measured on one.
 //!
 //! While a machine is simulated, the parts of each section of work (a call of `thread_pool::each` or of `parallel::each`) are
 //! done one after another by the one who asks, and timed. The section is then said to take what threads need that take these
@@ -46,7 +46,7 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 static RECORDER: Mutex<Recorder> = Mutex::new(Recorder::of(None));
 
-/// Does work as if on another machine, on one thread; returns the sections that it divides, by file. A process has one
+/// Runs work as if on another machine, on one thread; returns the sections that it divides, by file. A process has one
 /// simulation at a time, and meanwhile no other work.
 pub fn simulate(machine: SimulatedMachine, work: impl FnOnce()) -> BTreeMap<&'static str, DividedWork> {
     *recorder() = Recorder::of(Some(machine));
@@ -68,8 +68,8 @@ pub(crate) fn touches(bytes: usize) {
     }
 }
 
-/// Does the numbers below `count` one after another, and times each stretch of them; `stretch` says how many of those that
-/// are left it has.
+/// Calls `work` for the numbers below `count` one after another, and times each stretch of them; `stretch` says how many of
+/// those that are left it has.
 #[track_caller]
 pub(crate) fn section(count: usize, stretch: fn(usize) -> usize, work: &dyn Fn(&mut dyn Iterator<Item = usize>)) {
     recorder().begin(Location::caller().file());
@@ -101,7 +101,7 @@ struct Recorder {
 struct RunningSection {
     file: &'static str,
     bytes: f64,
-    /// When the part began that is being done.
+    /// The time at which the part began that is being done.
     since: Instant,
     parts: usize,
     work: f64,

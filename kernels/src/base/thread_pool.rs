@@ -14,8 +14,8 @@ use rayon::prelude::*;
 
 use super::simulated_threads;
 
-/// Number of looks for work before a helper sleeps: some tenths of a millisecond, more than what lies between two
-/// products.
+/// Number of looks for work before a helper sleeps, and for its end before the one who asks makes room: some tenths of a
+/// millisecond, more than what lies between two products.
 const LOOKS: usize = 4000;
 /// The share of what is left of its parts that a thread takes: long stretches of memory first, and then ever shorter ones, so
 /// that all end together.
@@ -94,7 +94,7 @@ pub fn each<B: Default>(count: usize, work: &(dyn Fn(usize, &mut B) + Sync)) {
     if simulated_threads::threads().is_some() {
         return simulated_threads::section(count, stretch, &of_thread);
     }
-    // Another thread of rayon would have to be waked.
+    // rayon would wake a thread of its own even for these.
     if count <= 1 || threads() == 1 {
         return of_thread(&mut (0..count));
     }

@@ -13,7 +13,7 @@ use crate::base::instructions::arch;
 use crate::base::{memory, parallel};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat, math};
 use crate::tape::ArgumentGradients;
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Networks of a piece of work: as many as the widest register has numbers.
 const LANES: usize = 16;
@@ -34,7 +34,7 @@ pub fn column_networks(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
             let from = x.detach();
             let by = weights.detach();
             let asked = [x.track_op(), weights.track_op()];
-            record("column_networks", fused(x, weights)?, x.dims(), &[x, weights], move |_, gradient| {
+            record_by_gradient("column_networks", fused(x, weights)?, x.dims(), &[x, weights], move |gradient| {
                 gradients(&from, &by, gradient, asked)
             })
         }

@@ -19,6 +19,20 @@ pub(super) fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buffer[begin..begin + len]
 }
 
+/// Returns the sum of the lanes, of which the second half is added to the first until one is left.
+#[inline(always)]
+pub(super) fn folded<const N: usize>(mut lanes: [f32; N]) -> f32 {
+    let mut half = N / 2;
+    while half > 0 {
+        let (first, second) = lanes.split_at_mut(half);
+        for (lane, more) in first.iter_mut().zip(second) {
+            *lane += *more;
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 struct Dots<'a, P> {
     x: &'a [f32],
     weights: &'a [f32],

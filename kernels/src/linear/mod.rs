@@ -163,7 +163,9 @@ fn mapped_rounded(
     LinearSizes(sizes): &LinearSizes,
 ) -> Result<Fresh> {
     let weight = weight.detach().contiguous()?;
-    fused_by(rounded::product, x, &Matrix::of(&weight)?, bias, None, *sizes)
+    // Without columns of x all sums are 0, whatever they are rounded to; without rows or weights there are none.
+    let product = if sizes.rows * sizes.inner * sizes.out > 0 { rounded::product } else { product::product };
+    fused_by(product, x, &Matrix::of(&weight)?, bias, None, *sizes)
 }
 
 pub(crate) fn fused(

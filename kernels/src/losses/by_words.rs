@@ -29,7 +29,7 @@ use crate::linear::product;
 use crate::linear::tile::{Finish, ProductSizes};
 use crate::numbers::elementwise::{Replace, SoftCap, Times};
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Words of a block.
 pub const WORDS: usize = 1 << 12;
@@ -424,7 +424,7 @@ fn losses_in_blocks(
     let losses = Fresh::from(losses.collect::<Vec<f32>>());
     let Some(slopes) = slopes.map(LossSlopes::numbers) else { return losses.tensor(&[targets.len()], DType::F32) };
     let dims = x.dims().to_vec();
-    record(name, losses, &[targets.len()], &[x], move |_, gradient| times_gradients(&slopes, &dims, gradient))
+    record_by_gradient(name, losses, &[targets.len()], &[x], move |gradient| times_gradients(&slopes, &dims, gradient))
 }
 
 pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize, goes_on: GoesOn) -> Result<Tensor> {
@@ -436,7 +436,10 @@ pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize,
     let few = of_p.min(of_q);
     let copies = rows / few.max(1);
     if p_words != q_words || copies * few != rows {
-        bail!(Shape, "expected as many rows and words of both predictions, found {p_words} and {q_words} words");
+        bail!(
+            Shape,
+            "expected as many rows and words of both, found {of_p} and {of_q} rows, {p_words} and {q_words} words"
+        );
     }
     let p_x = p.x.detach().reshape(((), p_inner))?;
     let way = if p.by.way(&p_x)? == Implementation::Fused { q.by.way(q.x)? } else { Implementation::Plain };
@@ -466,7 +469,9 @@ pub(crate) fn divergences_by(p: UnembeddedRows, q: UnembeddedRows, words: usize,
     };
     let divergences = Fresh::from(divergences.map(|divergence| divergence as f32).collect::<Vec<f32>>());
     let dims = q.x.dims().to_vec();
-    record("divergences_of", divergences, &[rows], &[q.x], move |_, gradient| times_gradients(&slopes, &dims, gradient))
+    record_by_gradient("divergences_of", divergences, &[rows], &[q.x], move |gradient| {
+        times_gradients(&slopes, &dims, gradient)
+    })
 }
 
 pub(crate) fn blocks_beside_by(
@@ -479,8 +484,12 @@ pub(crate) fn blocks_beside_by(
     let [all, p_inner] = p.by.dims()?;
     let [q_words, q_inner] = q.by.dims()?;
     let rows = p.x.elem_count() / p_inner.max(1);
-    if all != q_words || q.x.elem_count() / q_inner.max(1) != rows {
-        bail!(Shape, "expected as many rows and words of both predictions, found {all} and {q_words} words");
+    let of_q = q.x.elem_count() / q_inner.max(1);
+    if all != q_words || of_q != rows {
+        bail!(
+            Shape,
+            "expected as many rows and words of both, found {rows} and {of_q} rows, {all} and {q_words} words"
+        );
     }
     let [p_x, q_x] = [p.x.detach(), q.x.detach()];
     if p.by.way(&p_x)? == Implementation::Plain || q.by.way(&q_x)? == Implementation::Plain {

@@ -18,7 +18,7 @@ use crate::linear::{add_to, column_sums, in_tiles, linear_plain};
 use crate::numbers::elementwise::times_number;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use crate::tape::ArgumentGradients;
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Logits computed at a time, so that they are still in the cache when their gradient is computed.
 const LOGITS: usize = 1 << 20;
@@ -56,7 +56,7 @@ pub fn cross_entropy(
     if way == Implementation::Fused {
         return loss.tensor(&[], DType::F32);
     }
-    record("cross_entropy", loss, &[], &arguments, move |_, gradient| {
+    record_by_gradient("cross_entropy", loss, &[], &arguments, move |gradient| {
         let factor = gradient.to_scalar::<f32>()?;
         gradients.iter().map(|gradient| gradient.as_ref().map(|x| times_number(x, factor)).transpose()).collect()
     })

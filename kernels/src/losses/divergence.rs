@@ -8,7 +8,7 @@ use crate::base::instructions::arch;
 use crate::base::parallel;
 use crate::numbers::softmax::largest;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// The number of partial sums, the same with all instructions, so that the result is.
 const LANES: usize = 8;
@@ -34,7 +34,9 @@ pub fn divergences(p: &Tensor, q: &Tensor) -> Result<Tensor> {
         return Ok(Tensor::from_vec(found.collect::<Vec<f64>>(), shape, &Device::Cpu)?);
     }
     let found = Fresh::from(found.map(|divergence| divergence as f32).collect::<Vec<f32>>());
-    record("divergences", found, shape, &[q], move |_, gradient| Ok(vec![Some(back(&p, &from_q, &rows, gradient)?)]))
+    record_by_gradient("divergences", found, shape, &[q], move |gradient| {
+        Ok(vec![Some(back(&p, &from_q, &rows, gradient)?)])
+    })
 }
 
 /// Divergence of the predictions of a row, softmax(p) from softmax(q).

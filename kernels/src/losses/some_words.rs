@@ -12,7 +12,7 @@ use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
 use crate::base::parallel;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// A row, and a word behind it.
 pub type RowWord = (usize, u32);
@@ -54,7 +54,7 @@ pub fn logits_of_words(rows: UnembeddedRows, words: &[RowWord]) -> Result<Tensor
     let dims = x.dims().to_vec();
     let count = x.elem_count();
     let words = words.to_vec();
-    record("logits_of_words", Fresh::from(found.clone()), &[found.len()], &[x], move |_, gradient| {
+    record_by_gradient("logits_of_words", Fresh::from(found.clone()), &[found.len()], &[x], move |gradient| {
         let arch = arch();
         let gradient = flat(gradient)?;
         let gradients = FlatNumbers::of(&gradient)?;

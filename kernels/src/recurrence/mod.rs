@@ -19,7 +19,7 @@ use candle_core::Tensor;
 
 use crate::base::error::{Result, bail};
 use crate::numbers::{FlatNumbers, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 pub use delta_rule::{DeltaRuleInputs, delta_rule, delta_rule_read, delta_rule_states};
 pub use plain::{scan_states, states_read};
@@ -131,7 +131,7 @@ fn recorded(inputs: &ScanInputs, sizes: Sizes) -> Result<Tensor> {
     let tokens = flat(&all)?;
     let rate = flat(inputs.rate)?;
     let asked = [all.track_op(), inputs.rate.track_op()];
-    record("scan", read, &sizes.read(), &[&all, inputs.rate], move |_, gradient| {
+    record_by_gradient("scan", read, &sizes.read(), &[&all, inputs.rate], move |gradient| {
         let gradient = flat(gradient)?;
         let tokens = FlatNumbers::of(&tokens)?;
         let rate = FlatNumbers::of(&rate)?;

@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::base::parallel;
 use crate::linear::add_to;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 /// Returns the rows `ids`, u32, of a table `[rows, width]`: `[ids, width]`.
 pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
@@ -17,7 +17,7 @@ pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let (rows, width) = table.dims2()?;
     let ids = ids.to_vec1::<u32>()?;
     let result = Fresh::from(found.flatten_all()?.to_vec1()?);
-    record("look_up", result, found.dims(), &[table], move |_, gradient| {
+    record_by_gradient("look_up", result, found.dims(), &[table], move |gradient| {
         Ok(vec![Some(back(gradient, &ids, rows, width)?)])
     })
 }

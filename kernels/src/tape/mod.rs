@@ -26,7 +26,7 @@ pub(super) type Back = Arc<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients>
 /// A function from the gradient of a result to the gradients of the arguments.
 pub(super) type BackByGradient = Box<dyn Fn(&Tensor) -> Result<ArgumentGradients> + Send + Sync>;
 
-/// What a tape knows of a tensor, whose numbers it need not hold.
+/// The properties of a tensor that a tape knows; it need not hold its numbers.
 #[derive(Clone, Copy)]
 struct TensorMark {
     id: TensorId,
@@ -48,7 +48,7 @@ struct Node {
 
 /// The way of a gradient from a result to its arguments.
 enum WayBack {
-    /// Through an island, by candle; its output.
+    /// The output of an island, through which candle goes.
     Island(Tensor),
     WithResult(Tensor, Back),
     ByGradient(BackByGradient),

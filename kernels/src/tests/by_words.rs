@@ -180,6 +180,7 @@ fn copies_may_be_of_either_prediction() {
             let var = candle_core::Var::from_tensor(&q).unwrap();
             for q in [&q, var.as_tensor()] {
                 let joined = values(&both, q).unwrap();
+                assert_eq!(joined.len(), 2 * rows);
                 assert!(apart.iter().zip(joined).all(|(apart, joined)| (apart - joined).abs() < 1e-6));
             }
         }

@@ -223,7 +223,7 @@ impl Target for MlpTarget<'_> {
     fn divergence(&self, clean: &Tensor, found: &Tensor, task: &Task) -> Result<Tensor> {
         let decoder = &self.model.decoder;
         let each = if decoder.reads_in_words() {
-            let [clean, found] = [clean, found].map(|rows| PassEnd::of(rows.clone(), Logits::Rows(&[])));
+            let [clean, found] = [clean, found].map(|rows| PassEnd::before_logits(rows.clone()));
             decoder.divergences(&clean, &found, task)?
         } else {
             normalise::divergences(clean, found)?

@@ -19,6 +19,7 @@ use super::{Decomposed, Decomposition, MatrixParts};
 use crate::base::random::{Seed, stream};
 use crate::base::{Cell, Task};
 use crate::model::Model;
+use crate::model::config::Config;
 use crate::sae::cached;
 use crate::sae::fit::FitStorage;
 use crate::sae::text_rows::fit::tests::{files, tiny};
@@ -491,6 +492,27 @@ fn parts_of_an_mlp_that_all_matter_are_the_mlp() {
     assert!((up[2] - 96.0).abs() < 5.0 && up[4..] == [0.0; 3], "{up:?}");
     let read = exact(&model, 5, 1.0).on_text(&model, &text, "down", &inputs, &task()).unwrap();
     assert_eq!(read.by_position().unwrap().dims(), [2, 8, 768]);
+}
+
+#[test]
+fn predictions_of_many_words_are_compared_as_whole_logits_are() {
+    let (tiny, text) = tiny();
+    // In f64 logits are whole; in f32 those of a batch are more than a block has.
+    let [found, expected] = [DType::F32, DType::F64].map(|dtype| {
+        let config = Config { vocab: 4 * kernels::WORDS, ..crate::fixtures::config() };
+        let model = Model::new(crate::fixtures::decoder(config, dtype), tiny.tokenizer.clone(), "wide");
+        assert_eq!(model.decoder.reads_in_words(), dtype == DType::F32);
+        let inputs = MlpInputs { rows: 12, context: Some(32), batch: 12 };
+        let options = MaskEffectOptions { inputs, seed: Seed::of(1), ..Default::default() };
+        let table = exact(&model, 1, 0.5).effect(&model, &text, &options, &task()).unwrap();
+        let number = |cell: &&Cell| if let Cell::Float(number) = cell { *number } else { f64::NAN };
+        // Nothing, random, importance.
+        let kl = table.column("KL").unwrap();
+        [0, 2, 4].map(|row| number(&kl[row]))
+    });
+    for (found, expected) in found.into_iter().zip(expected) {
+        assert!(expected > 0.0 && (found / expected - 1.0).abs() < 1e-3, "{found} is not {expected}");
+    }
 }
 
 #[test]

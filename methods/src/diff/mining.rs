@@ -298,8 +298,11 @@ mod tests {
             for (found, expected) in tokens.iter().zip(&whole) {
                 assert!(found.rises == expected.rises && (found.mean - expected.mean).abs() < 1e-12);
             }
-            for (found, expected) in top.iter().flatten().zip(most.iter().flatten()) {
-                assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-12);
+            for (found, expected) in top.iter().zip(&most) {
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-12);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::common::*;
 use crate::data::harvest::width;
 use crate::model::by_words::ReferencePredictions;
+use crate::model::hooks::NoHooks;
 use crate::model::site::NAME_ONE;
 
 crate::options! {
@@ -18,7 +19,8 @@ crate::options! {
 /// The number of rows in a batch of the models.
 const AT_ONCE: usize = 16;
 
-/// Maximum number of logits that are compared at once where they are whole, but for those of one position.
+/// Maximum number of logits that are compared at once where they are whole, but for those of one position; and of a batch where a
+/// hook sees them, but for those of one row.
 const LOGITS: usize = 1 << 24;
 
 /// Tokens of a context up to the position that it is of.
@@ -98,22 +100,24 @@ impl<'a> ModelPair<'a> {
         task: &Task,
     ) -> Result<()> {
         let decoders = [&self.base.decoder, &self.tuned.decoder];
-        let at_once = if decoders.iter().all(|decoder| decoder.reads_in_words()) {
-            usize::MAX
-        } else {
-            (LOGITS / self.base.decoder.config().outputs().max(1)).max(1)
-        };
+        let outputs = self.base.decoder.config().outputs().max(1);
+        let is_in_words = decoders.iter().all(|decoder| decoder.reads_in_words());
+        let at_once = if is_in_words { usize::MAX } else { (LOGITS / outputs).max(1) };
+        let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
+        let mut rows_at_once = AT_ONCE;
+        for decoder in decoders {
+            // A hook at the logits, which a model keeps, sees those of a whole batch.
+            if matches!(decoder.ending(&NoHooks, &[])?, Logits::Points(_)) {
+                rows_at_once = (LOGITS / (longest * outputs).max(1)).clamp(1, AT_ONCE);
+            }
+        }
         let bar = task.begin(what, Some(rows.len() as u64));
-        for (part, rows) in rows.chunks(AT_ONCE).enumerate() {
+        for (part, rows) in rows.chunks(rows_at_once).enumerate() {
             task.check()?;
             let batch = Batch::new(rows.to_vec())?;
-            let points: Vec<(usize, usize)> = batch
-                .lengths()
-                .into_iter()
-                .enumerate()
-                .flat_map(|(row, length)| (0..length).map(move |column| (row, column)))
-                .collect();
-            let place = |(row, column): &(usize, usize)| RowPosition { row: part * AT_ONCE + row, column: *column };
+            let points = batch.points();
+            let first = part * rows_at_once;
+            let place = |(row, column): &(usize, usize)| RowPosition { row: first + row, column: *column };
             let [base, tuned] = decoders.map(|decoder| decoder.run_to_end(&batch, Ask::default(), &points, task));
             let [(_, base), (_, tuned)] = [base?, tuned?];
             for some in (0..points.len()).step_by(at_once.min(points.len())) {

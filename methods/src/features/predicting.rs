@@ -203,8 +203,7 @@ fn read(
         task.check()?;
         let batch = Batch::new(rows.to_vec())?;
         let mut chances = vec![Vec::new(); batch.rows().len()];
-        let of_text = |(row, length): (usize, usize)| (0..length).map(move |column| (row, column));
-        let points: Vec<(usize, usize)> = batch.lengths().into_iter().enumerate().flat_map(of_text).collect();
+        let points = batch.points();
         let ask = Ask { places: vec![place], ..Ask::default() };
         let (cache, end) = model.decoder.run_to_end(&batch, ask, &points, task)?;
         for ((row, _), each) in points.iter().zip(apart_of(&model.decoder, &end, tokens, task)?) {

@@ -62,7 +62,7 @@ pub struct PatchedSet {
     pub features: Vec<usize>,
     /// KL(patched || corrupt) at the last position, in nats, the mean over pairs.
     pub kl: f64,
-    /// Returns the mean of |x' - x| over pairs and positions.
+    /// Mean of |x' - x| over pairs and positions.
     pub edit: f64,
 }
 

@@ -78,14 +78,20 @@ fn framed(title: &str, content: &str, live: Option<&LivePage>) -> String {
 }
 
 /// Returns whether a file is a page that may connect to nothing and runs no script from outside: it begins as pages do, and
-/// to the policy of all it adds what this module does.
+/// to the policy of all it adds what this module does. Blanks and semicolons alone part words, and hashes are whole words,
+/// so that none hides another one behind a tab or an entity.
 pub fn is_sealed(file: &[u8]) -> bool {
     let opened = file.strip_prefix(OPENING.as_bytes()).and_then(|rest| rest.strip_prefix(POLICY.as_bytes()));
     let Some(added) = opened.and_then(|rest| rest.split(|byte| *byte == b'"').next()) else { return false };
     let added = String::from_utf8_lossy(added);
     let mut words = added.split([' ', ';']).filter(|word| !word.is_empty());
     let is_ours = |word: &str| matches!(word, "script-src" | "blob:" | "'wasm-unsafe-eval'" | "worker-src");
-    words.all(|word| is_ours(word) || word.starts_with("'sha256-"))
+    words.all(|word| is_ours(word) || is_hash(word))
+}
+
+fn is_hash(word: &str) -> bool {
+    let digest = word.strip_prefix("'sha256-").and_then(|rest| rest.strip_suffix('\''));
+    digest.is_some_and(|digest| STANDARD.decode(digest).is_ok())
 }
 
 /// Writes the hash of a script as a policy names it, behind a blank.
@@ -125,6 +131,8 @@ mod tests {
             "",
             &live.replace("worker-src", "connect-src *; worker-src"),
             &live.replace("script-src", "script-src https:"),
+            &live.replace("script-src", "script-src 'sha256-YQ=='\thttps:"),
+            &live.replace("script-src", "script-src 'sha256-YQ=='&#9https:"),
             &live.replace("default-src 'none'", "default-src *"),
             &live.replace("<head>", "<head><script>1</script>"),
         ] {

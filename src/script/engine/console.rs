@@ -27,7 +27,7 @@ pub trait Notebook {
     fn ask(&self, task: &Task) -> Result<Option<String>>;
 }
 
-/// Number of bytes that are written between two looks at the flag.
+/// Number of bytes that are written between two looks at the flag, at most.
 const PIECE: usize = 1 << 14;
 
 #[derive(Clone)]
@@ -207,15 +207,19 @@ impl Console {
         }
     }
 
-    /// Writes a text, or as much of it as there is before an interruption, and the end of a line.
+    /// Writes a text, or whole characters of it up to an interruption and then the end of a line.
     fn write_pieces(&self, out: &mut dyn Write, text: &str) -> std::io::Result<()> {
-        for (number, piece) in text.as_bytes().chunks(PIECE).enumerate() {
+        let mut left = text;
+        while !left.is_empty() {
             // What is short is said whatever happens.
-            if number > 0 && self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            let is_begun = left.len() < text.len();
+            if is_begun && self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 let end: &[u8] = if self.obeyed { b"\x1b[0m\n" } else { b"\n" };
                 return out.write_all(end);
             }
-            out.write_all(piece)?;
+            let (piece, behind) = left.split_at(left.floor_char_boundary(PIECE));
+            out.write_all(piece.as_bytes())?;
+            left = behind;
         }
         Ok(())
     }
@@ -274,6 +278,9 @@ mod tests {
         assert_eq!(written(&long), long);
         stop.store(true, Ordering::Relaxed);
         assert_eq!(written(&long), format!("{}\n", &long[..PIECE]));
+        // No character is cut.
+        let wide = format!("a{}", "é".repeat(PIECE));
+        assert_eq!(written(&wide), format!("{}\n", &wide[..PIECE - 1]));
         assert_eq!(written("short"), "short");
     }
 }

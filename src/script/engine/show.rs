@@ -61,8 +61,8 @@ pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
         Some(notebook) => notebook.value(value, text.trim_end_matches('\n').into(), true, task),
         None => {
             console.say(text.trim_end_matches('\n'));
-            // A long text may have been interrupted.
-            task.check()
+            // A long text may have been interrupted; a console that nobody reads says so itself.
+            if console.closed().is_some() { Ok(()) } else { task.check() }
         }
     }
 }

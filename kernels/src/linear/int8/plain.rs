@@ -6,6 +6,7 @@ use super::form::Form;
 use super::rows::{Chunk, Row, RowBlock};
 use super::weights::{Strip, WeightRow};
 use super::{CHUNK, COLUMNS, GROUPS, LANES, QUAD, ROWS, SUMS, Sums};
+use crate::linear::dots::folded;
 
 /// The dot product of two rows.
 pub(super) struct Dot<'a> {
@@ -61,20 +62,6 @@ fn products(x: &Chunk, weights: &[u8; CHUNK]) -> [i32; LANES] {
         }
     }
     sums
-}
-
-/// Returns the sum of the lanes, of which the second half is added to the first until one is left.
-#[inline(always)]
-fn folded<const N: usize>(mut lanes: [f32; N]) -> f32 {
-    let mut half = N / 2;
-    while half > 0 {
-        let (first, second) = lanes.split_at_mut(half);
-        for (lane, more) in first.iter_mut().zip(second) {
-            *lane += *more;
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 /// The sums of a block of rows with some columns.

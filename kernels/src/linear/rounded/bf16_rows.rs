@@ -67,7 +67,8 @@ impl Bf16Rows {
         buffer
     }
 
-    /// Writes the dot products of a row of others, as it is stored, with some of these. Their bits are the same on every CPU.
+    /// Writes the dot products of a row of others, as it is stored, with some of these. Their bits are the same on every CPU, but
+    /// for sums below 2^-126.
     pub fn dots(&self, arch: Arch, x: &[u32], rows: &[u32], result: &mut [f32]) {
         let (groups, rest) = rows.as_chunks::<TOGETHER>();
         let (places, last) = result.as_chunks_mut::<TOGETHER>();

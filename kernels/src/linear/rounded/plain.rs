@@ -4,6 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::{COLUMNS, LANES, ROWS, Sums, rows};
 use crate::linear::bf16;
+use crate::linear::dots::folded;
 
 /// The half of a pair that has its second number.
 const SECOND: u32 = 0xffff_0000;
@@ -73,7 +74,7 @@ impl<const N: usize> WithSimd for Dots<'_, N> {
                 add(&mut sums, x, row);
             }
             add(&mut sums, x_rest, rest);
-            *place = total(sums);
+            *place = folded(sums);
         }
         result
     }
@@ -94,18 +95,4 @@ fn add(sums: &mut [f32; LANES], x: &[u32], row: &[u32]) {
 #[inline(always)]
 pub(super) fn widened(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & SECOND)]
-}
-
-/// Adds up the sums of a dot product: the second half of them to the first, until one is left.
-#[inline(always)]
-pub(super) fn total(mut sums: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        let (first, second) = sums.split_at_mut(half);
-        for (sum, other) in first.iter_mut().zip(second) {
-            *sum += *other;
-        }
-        half /= 2;
-    }
-    sums[0]
 }

@@ -182,6 +182,19 @@ fn gradients_pass_the_rounding_of_both_factors_by() {
 }
 
 #[test]
+fn nothing_times_nothing() {
+    let bias = numbers(&[3], 1.0, 2);
+    for rows in [2, 40] {
+        let found = linear_rounded(&numbers(&[rows, 0], 1.0, 1), &numbers(&[3, 0], 1.0, 1), Some(&bias)).unwrap();
+        assert_eq!(list(&found), list(&bias).repeat(rows));
+    }
+    for [rows, out] in [[0, 3], [40, 0]] {
+        let found = linear_rounded(&numbers(&[rows, 4], 1.0, 1), &numbers(&[out, 4], 1.0, 1), None).unwrap();
+        assert_eq!(found.dims(), [rows, out]);
+    }
+}
+
+#[test]
 fn numbers_are_rounded_half_to_even() {
     let mut state = 1_u64;
     for _ in 0..200_000 {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use pulp::Arch;
 
 use super::{COLUMNS, LANES, ROWS, Sums, plain, rows};
+use crate::linear::dots::folded;
 
 /// Returns whether the CPU has the instructions.
 pub(super) fn is_there(arch: Arch) -> bool {
@@ -87,7 +88,7 @@ pub(super) fn dots<const N: usize>(x: &[u32], rows: [&[u32]; N]) -> [f32; N] {
         let mut lanes = [0.0; LANES];
         // SAFETY: room for 16 numbers.
         unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), sum) };
-        *place = plain::total(lanes);
+        *place = folded(lanes);
     }
     result
 }

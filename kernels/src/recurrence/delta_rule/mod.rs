@@ -18,7 +18,7 @@ use candle_core::Tensor;
 
 use crate::base::error::{Result, bail};
 use crate::numbers::{FlatNumbers, Implementation, flat};
-use crate::tape::record::record;
+use crate::tape::record::record_by_gradient;
 
 pub use plain::{delta_rule_read, delta_rule_states};
 
@@ -112,7 +112,7 @@ fn recorded(inputs: &DeltaRuleInputs, sizes: Sizes) -> Result<Tensor> {
     // A result has three arguments at most: all that a token has is one of them.
     let all = Tensor::cat(&inputs.all(), 3)?;
     let tokens = flat(&all)?;
-    record("delta_rule", read, &sizes.read(), &[&all], move |_, gradient| {
+    record_by_gradient("delta_rule", read, &sizes.read(), &[&all], move |gradient| {
         let gradient = flat(gradient)?;
         let tokens = FlatNumbers::of(&tokens)?;
         let gradient = FlatNumbers::of(&gradient)?;

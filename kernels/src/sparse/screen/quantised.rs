@@ -238,3 +238,20 @@ impl WithSimd for Round<'_> {
         (largest, sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_dimensions_far_larger_than_the_others_are_outliers() {
+        let found = |which: &[usize], size: f32| {
+            let number = |index: usize| if which.contains(&(index % 64)) { -size } else { 1.0 };
+            outliers(&(0..300 * 64).map(number).collect::<Vec<_>>(), 64)
+        };
+        assert_eq!(found(&[9, 5], 10.0)[..2], [5, 9]);
+        assert!(found(&[9, 5], 1.5).is_empty());
+        // As many as these leave the peaks as they are.
+        assert!(found(&[9, 5, 1, 2, 3], 10.0).is_empty());
+    }
+}

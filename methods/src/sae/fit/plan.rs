@@ -83,6 +83,7 @@ impl EncoderProducts {
             return Ok(());
         }
         Err(err!(Argument, "expected a fit on the CPU for products of {}, found another device", self.word())
+            .hint("leave it out there: products on a GPU are of numbers as they are")
             .about("compute"))
     }
 }

@@ -40,7 +40,7 @@ pub enum PieceRole {
 #[derive(Debug, Clone, Copy)]
 pub struct FormatPiece<'t> {
     pub text: &'t str,
-    /// Where it begins in the script, in bytes.
+    /// The byte at which it begins in the script.
     pub start: usize,
     pub role: PieceRole,
     /// Number of line ends before it.

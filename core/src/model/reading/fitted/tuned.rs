@@ -172,8 +172,7 @@ pub(super) struct PromptActivations {
 
 impl PromptActivations {
     pub(super) fn of(model: &Decoder, batch: Batch, places: Vec<Place>, task: &Task) -> Result<Self> {
-        let of_text = |(row, length): (usize, usize)| (0..length).map(move |column| (row, column));
-        let points: Vec<(usize, usize)> = batch.lengths().into_iter().enumerate().flat_map(of_text).collect();
+        let points = batch.points();
         let tokens = points.iter().map(|(row, column)| (row * batch.width() + column) as u32).collect();
         let (cache, end) = model.run_to_end(&batch, Ask { places, ..Ask::default() }, &points, task)?;
         let outputs = (!model.reads_in_words()).then(|| model.config().outputs());
