@@ -72,7 +72,9 @@ function colours() {
 // Frames of tables and cards follow when the page turns dark or light.
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const frame of document.querySelectorAll("iframe.framed")) {
-    if (frame.contentDocument) frame.contentDocument.documentElement.style.cssText = colours();
+    // One that is being loaded has no root yet, and takes the colours when it is there.
+    const root = frame.contentDocument?.documentElement;
+    if (root) root.style.cssText = colours();
   }
 });
 
@@ -84,6 +86,7 @@ function framed(html) {
   frame.setAttribute("sandbox", "allow-same-origin");
   frame.onload = () => {
     const inside = frame.contentDocument.documentElement;
+    inside.style.cssText = colours();
     new ResizeObserver(() => (frame.style.height = `${Math.ceil(inside.getBoundingClientRect().height)}px`)).observe(inside);
   };
   frame.srcdoc = `<!doctype html><html lang="en" style="${colours()}"><meta charset="utf-8"><style>html { color-scheme: light dark; } body { margin: 0; }</style>${html}`;
