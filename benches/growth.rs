@@ -206,7 +206,8 @@ fn reason(what: &str) -> String {
 
 /// Says how a method grows.
 fn line(method: &Method, need: &Need, points: &[Point], ended: Option<String>) -> GrowthLine {
-    let (mut above, mut unsure) = (Vec::new(), Vec::new());
+    let mut above = Vec::new();
+    let mut unsure = Vec::new();
     let by = need.by.name();
     let ended = ended.map_or(String::new(), |ended| format!(" ({ended})"));
     let (Some(first), Some(last)) = (points.first(), points.last()) else {

@@ -335,6 +335,15 @@ impl Decoder {
         Ok(Tensor::cat(&parts, 0)?)
     }
 
+    /// Computes -log p of each token of a text but the first, in nats, from the end of a pass at all of these tokens.
+    pub fn losses_within(&self, end: &PassEnd, ids: &[u32], task: &Task) -> Result<Vec<f64>> {
+        // Behind the last token is any, whose loss is left out.
+        let due: Vec<u32> = ids.iter().skip(1).copied().chain([0]).collect();
+        let mut losses = floats(&self.losses_of(end, &due, task)?)?;
+        losses.pop();
+        Ok(losses)
+    }
+
     /// Computes -log p of a token behind each row that the unembedding reads.
     pub(super) fn losses_of_rows(&self, x: &Tensor, by: &Unembedding, targets: &[u32], task: &Task) -> Result<Tensor> {
         let found = kernels::token_losses_of(UnembeddedRows { x, by }, targets, &|| task.check().is_ok());

@@ -208,9 +208,7 @@ impl Decoder {
         points: &[(usize, usize)],
         task: &Task,
     ) -> Result<(Cache, PassEnd)> {
-        let mut chain = self.chain(batch, ask, false);
-        let end = self.end_at(batch, points, &mut chain, Some(past), task)?;
-        Ok((recorded(chain)?, end))
+        self.recorded_end(batch, ask, points, Some(past), task)
     }
 
     /// Records places and computes nothing beyond the last of them.
@@ -298,7 +296,7 @@ impl Decoder {
     ) -> Result<Vec<PassEnd>> {
         let ends = passes.into_iter().map(|hooks| {
             let mut chain = Chain { hooks, ..Chain::default() };
-            self.end(batch, &mut chain, points, task)
+            self.end_at(batch, points, &mut chain, None, task)
         });
         ends.collect()
     }
@@ -333,13 +331,20 @@ impl Decoder {
         points: &[(usize, usize)],
         task: &Task,
     ) -> Result<(Cache, PassEnd)> {
-        let mut chain = self.chain(batch, ask, false);
-        let end = self.end(batch, &mut chain, points, task)?;
-        Ok((recorded(chain)?, end))
+        self.recorded_end(batch, ask, points, None, task)
     }
 
-    fn end(&self, batch: &Batch, chain: &mut Chain, points: &[(usize, usize)], task: &Task) -> Result<PassEnd> {
-        self.end_of(chain, points, |chain, logits| self.pass(batch, chain, logits, task))
+    fn recorded_end(
+        &self,
+        batch: &Batch,
+        ask: Ask,
+        points: &[(usize, usize)],
+        past: Option<&mut Past>,
+        task: &Task,
+    ) -> Result<(Cache, PassEnd)> {
+        let mut chain = self.chain(batch, ask, false);
+        let end = self.end_at(batch, points, &mut chain, past, task)?;
+        Ok((recorded(chain)?, end))
     }
 
     /// Returns the end of a pass at some points.

@@ -16,7 +16,7 @@ use crate::model::cache::Cache;
 use crate::model::predict::{Prediction, likeliest_at};
 use crate::model::run::Ask;
 use crate::sae::SparseCodes;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// The number of predicted tokens.
 const NEXT: usize = 10;
@@ -112,13 +112,11 @@ fn read_on(
     let mut past = past.unwrap_or_default();
     let start = past.columns();
     let batch = Batch::new(vec![ids[start..].to_vec()])?;
-    let points: Vec<(usize, usize)> = (0..batch.width()).map(|column| (0, column)).collect();
+    let points = batch.points();
     let ask = Ask { places: vec![of.place], ..Ask::default() };
     let (cache, end) = decoder.run_behind_to_end(&mut past, &batch, ask, &points, task)?;
-    // Behind the last token is any, whose loss is left out.
-    let due: Vec<u32> = ids[start + 1..].iter().copied().chain(once(0)).collect();
-    let mut new = decoder.losses_of(&end, &due, task)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-    new.pop();
+    let new = decoder.losses_within(&end, &ids[start..], task)?;
+    let new: Vec<f32> = new.into_iter().map(|loss| loss as f32).collect();
     let most = NEXT.min(decoder.config().outputs());
     let next = likeliest_at(decoder, &end.part(points.len() - 1..points.len())?, most, task)?;
     let activations = cache.at(of.place)?;

@@ -31,7 +31,7 @@ use crate::report::json::json;
 use crate::sae::load::LoadOptions;
 use crate::sae::transcoders::TranscodersOptions;
 use crate::sae::{Sae, Transcoders, site_of};
-use crate::tensor::{DType, Tensor, floats, normalise};
+use crate::tensor::{DType, Tensor, normalise};
 use crate::tokenizer::tokens::TokenName;
 
 /// Number of next tokens in an answer.
@@ -210,8 +210,7 @@ impl LiveReport {
             used.iter().filter_map(|number| Some(self.dictionaries.get(*number)?.place)).collect();
         let batch = Batch::new(vec![ids.to_vec()])?;
         let ask = Ask { hooks, places: places.into_iter().collect(), positions: None };
-        let points: Vec<(usize, usize)> = (0..ids.len()).map(|column| (0, column)).collect();
-        let (cache, end) = self.model.decoder.run_to_end(&batch, ask, &points, task)?;
+        let (cache, end) = self.model.decoder.run_to_end(&batch, ask, &batch.points(), task)?;
         let mut read = BTreeMap::new();
         for number in used {
             let LiveDictionary { sae, place } = self.dictionary(number)?;
@@ -399,10 +398,7 @@ fn of_feature(active: &BTreeMap<usize, Tensor>, layer: usize, feature: usize) ->
 
 /// Returns what a page is told of a reading.
 fn side(model: &Decoder, reading: Reading, targets: &[u32], ids: &[u32], task: &Task) -> Result<Side> {
-    // Behind the last token is any, whose loss is left out.
-    let due: Vec<u32> = ids.iter().skip(1).copied().chain([0]).collect();
-    let mut losses = floats(&model.losses_of(&reading.end, &due, task)?)?;
-    losses.pop();
+    let losses = model.losses_within(&reading.end, ids, task)?;
     if let Some(wrong) = losses.iter().find(|loss| !loss.is_finite()) {
         return Err(err!(Numeric, "expected losses that are numbers, found {wrong}")
             .hint("the change is too large for the model; take a smaller factor"));

@@ -110,7 +110,7 @@ fn damage(sweep: &SteeringSweep, text: &[Vec<u32>], task: &Task) -> Result<Vec<(
     for ids in text {
         let batch = Batch::new(vec![ids.clone()])?;
         let reruns = Reruns::new(&sweep.model.decoder, &batch, &sweep.push.places(), task)?;
-        let points: Vec<_> = (0..ids.len()).map(|column| (0, column)).collect();
+        let points = batch.points();
         let clean = reruns.end(Vec::new(), &points, task)?;
         // Behind the last token is any, whose loss is left out.
         let next: Vec<u32> = ids.iter().skip(1).copied().chain([0]).collect();
