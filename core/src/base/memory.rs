@@ -3,7 +3,7 @@
 
 #[cfg(target_family = "wasm")]
 pub use kernels::memory::CountingAllocator;
-pub use kernels::memory::{available, human, keep_freed, look, processor, taken};
+pub use kernels::memory::{SMALL, available, human, keep_freed, look, processor, taken};
 
 pub use super::disk::give_back;
 

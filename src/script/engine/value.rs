@@ -9,7 +9,7 @@ use rhai::{Array, Dynamic, FnPtr, Map};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::base::files::hex;
-use crate::base::{Error, Result, Task, json, memory};
+use crate::base::{Error, Result, Task, json};
 use crate::data::Text;
 use crate::err;
 pub use crate::options::number_text;
@@ -18,7 +18,7 @@ use crate::report::json::number;
 use crate::report::visible_text::count;
 use crate::script::engine::interrupt_checks::InterruptChecks;
 use crate::script::engine::text_buffer::TextBuffer;
-use crate::script::engine::{function_names, handle};
+use crate::script::engine::{function_names, handle, value_memory};
 use crate::tensor::axes::from_end;
 use crate::tensor::{Tensor, dtype, floats, ints, steps};
 use crate::tokenizer::tokens::Tokens;
@@ -264,7 +264,7 @@ pub fn plain_data(value: &Dynamic) -> Result<Plain> {
         Some(list) => list.iter().map(length).sum(),
         None => 1,
     };
-    memory::check(count as u128 * size_of::<Plain>() as u128, || "the values of a list".into())?;
+    value_memory::check_room(count as u128 * size_of::<Plain>() as u128, || "the values of a list".into())?;
     Ok(plain(value))
 }
 
@@ -513,7 +513,7 @@ pub(in crate::script) enum TensorNumbers {
 }
 
 pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<TensorNumbers> {
-    memory::check(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
+    value_memory::check_room(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
     let flat = t.clone();
     let cost = steps(t) as f64;
     if dtype::is_float(t.dtype()) {

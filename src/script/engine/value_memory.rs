@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map};
 
-use crate::base::memory;
+use crate::base::{Result, memory};
 use crate::err;
 use crate::script::engine::lexical::Surroundings;
 use crate::script::engine::value::Fallible;
@@ -63,8 +63,9 @@ pub struct MemoryCheck {
     taken: Cell<u64>,
     /// Whether some value could be too large for copies: nothing is larger than all that this process has taken.
     is_tight: Cell<bool>,
-    /// Whether a variable was read.
+    /// Whether a variable was read since the last look, and the bytes of the large ones that were let through.
     reads: Cell<bool>,
+    weighed: Cell<u64>,
 }
 
 impl Default for MemoryCheck {
@@ -74,6 +75,7 @@ impl Default for MemoryCheck {
             taken: Cell::new(memory::taken()),
             is_tight: Cell::new(false),
             reads: Cell::new(false),
+            weighed: Cell::new(0),
         }
     }
 }
@@ -89,12 +91,13 @@ impl MemoryCheck {
         let free = memory::look();
         let taken = memory::taken();
         let grown = taken.saturating_sub(self.taken.replace(taken));
+        // What a variable that was weighed has grown into is weighed again when it is read, where it can be caught.
+        let unexplained = grown.saturating_sub(self.weighed.take());
         self.is_tight.set(free < TIMES * taken + SLACK);
         let is_ours = OURS_RAN.take() || OURS.get() > 0;
-        // A value that has doubled takes twice what it has grown by. Variables were looked at when they were read, where
-        // it can be caught; `this` is not read as a variable is.
+        // A value that has doubled takes twice what it has grown by. `this` is not read as a variable is.
         let times = if self.reads.take() { TIMES } else { 2 * TIMES };
-        let doubling = if is_ours { 0 } else { times * grown };
+        let doubling = if is_ours { 0 } else { times * unexplained };
         CUT.take() || free < KEPT_FREE.max(doubling)
     }
 
@@ -121,8 +124,17 @@ impl MemoryCheck {
                 .hint("work in smaller pieces, and in tensors where there are many numbers")
                 .into());
         }
+        self.weighed.set(self.weighed.get().saturating_add(weight));
         Ok(())
     }
+}
+
+/// Refuses a value of `bytes` that would leave less free than a script may go on with; `what` names it in the error.
+pub fn check_room(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
+    if bytes < memory::SMALL {
+        return Ok(());
+    }
+    memory::check_within(bytes, memory::available().saturating_sub(KEPT_FREE), what)
 }
 
 /// Returns a variable as the engine asks for it: by its name, or where `index` is not 0 by its place in the scope.

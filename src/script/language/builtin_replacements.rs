@@ -239,7 +239,7 @@ fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
     let longer = text.matches(find).count() as u128 * (by.len() - find.len()) as u128;
     let size = text.len() as u128 + longer;
     if size > SMALL {
-        memory::check(2 * size, || "the text with all that is replaced".into())?;
+        value_memory::check_room(2 * size, || "the text with all that is replaced".into())?;
     }
     // Of its full length from the beginning: a text that grows is there twice.
     let mut made = String::with_capacity(size as usize);
@@ -265,14 +265,16 @@ const PIECE: usize = 1 << 12;
 
 fn parts<'a>(ctx: &NativeCallContext, text: &str, parts: impl Iterator<Item = &'a str>) -> Fallible<Array> {
     let env = env(ctx)?;
-    memory::check(text.len() as u128, || "the parts of a text".into())?;
+    value_memory::check_room(text.len() as u128, || "the parts of a text".into())?;
     let mut found = Array::new();
     for part in parts {
         if found.len().is_multiple_of(PIECE) {
             env.task.check()?;
         }
         if found.len() == found.capacity() {
-            memory::check(2 * found.len() as u128 * PART, || format!("more than {} parts of a text", found.len()))?;
+            value_memory::check_room(2 * found.len() as u128 * PART, || {
+                format!("more than {} parts of a text", found.len())
+            })?;
         }
         found.push(part.into());
     }
@@ -315,12 +317,14 @@ splits! {
 
 fn letters(ctx: NativeCallContext, text: ImmutableString) -> Fallible<Array> {
     let count = text.chars().count();
-    memory::check(count as u128 * size_of::<Dynamic>() as u128, || format!("{count} letters"))?;
+    value_memory::check_room(count as u128 * size_of::<Dynamic>() as u128, || format!("{count} letters"))?;
     listed(&env(&ctx)?.task, count, text.chars())
 }
 
 fn bytes(ctx: NativeCallContext, blob: &mut Blob) -> Fallible<Array> {
-    memory::check(blob.len() as u128 * size_of::<Dynamic>() as u128, || format!("{} bytes as numbers", blob.len()))?;
+    value_memory::check_room(blob.len() as u128 * size_of::<Dynamic>() as u128, || {
+        format!("{} bytes as numbers", blob.len())
+    })?;
     listed(&env(&ctx)?.task, blob.len(), blob.iter().map(|byte| i64::from(*byte)))
 }
 
@@ -385,7 +389,7 @@ const SORTED: usize = 1 << 15;
 fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
     let order = order_of(list)?;
     let order = |a: &Dynamic, b: &Dynamic| if is_descending { order(b, a) } else { order(a, b) };
-    memory::check(2 * (list.len() * size_of::<Dynamic>()) as u128, || "a list in order".into())?;
+    value_memory::check_room(2 * (list.len() * size_of::<Dynamic>()) as u128, || "a list in order".into())?;
     let mut sorted = Array::with_capacity(list.len());
     for piece in list.chunks(SORTED) {
         task.check()?;
