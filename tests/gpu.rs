@@ -188,7 +188,7 @@ fn the_largest_of_a_row_are_those_that_sorting_finds() {
 fn a_step_by_kernels_is_that_of_candles_operations() {
     use microtome::options::Plain;
     use microtome::sae::fit::{
-        Dead, DictionaryShape, EncoderProducts, ErrorNormalisation, FitBatch, FitState, Params, Recipe, kinds,
+        AuxK, Dead, DictionaryShape, EncoderProducts, ErrorNormalisation, FitBatch, FitState, Params, Recipe, kinds,
     };
     use microtome::training::{Schedule, ScheduleShape};
     let Some((device, _turn)) = gpu() else { return };
@@ -215,7 +215,7 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
             clip: Some(1.0),
             sparsity_warmup: 0,
             counting,
-            dead: Dead::AuxK { k: 6, weight: 1.0 / 32.0 },
+            dead: Dead::AuxK(AuxK { k: 6, weight: 1.0 / 32.0, most: usize::MAX }),
             dead_after: 100,
             scaled: false,
             compute: EncoderProducts::F32,

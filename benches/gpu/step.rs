@@ -2,7 +2,7 @@
 
 use microtome::base::Result;
 use microtome::base::random::stream;
-use microtome::sae::fit::{Dead, DictionaryShape, FitBatch, FitState, Params, Recipe};
+use microtome::sae::fit::{AuxK, Dead, DictionaryShape, FitBatch, FitState, Params, Recipe};
 use microtome::tensor::Device;
 
 use super::recipe::recipe;
@@ -15,7 +15,10 @@ pub struct Fit {
 
 impl Fit {
     pub fn new(device: &Device, width: usize, features: usize) -> Self {
-        let recipe = Recipe { dead: Dead::AuxK { k: width / 2, weight: 1.0 / 32.0 }, ..recipe("topk", 0.5, 0) };
+        let recipe = Recipe {
+            dead: Dead::AuxK(AuxK { k: width / 2, weight: 1.0 / 32.0, most: usize::MAX }),
+            ..recipe("topk", 0.5, 0)
+        };
         let shape = DictionaryShape { d_in: width, d_sae: features, d_out: width };
         let params = Params::draw(&recipe, shape, &mut stream(0, "bench", 0), device).unwrap();
         Self { state: FitState::new(params, features), recipe, step: 0 }

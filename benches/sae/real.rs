@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kernels::InstructionSet;
 use microtome::base::Task;
-use microtome::sae::fit::{Dead, EncoderProducts, FitResult, FitRun, OfTensor, Recipe, kinds};
+use microtome::sae::fit::{AuxK, Dead, EncoderProducts, FitResult, FitRun, OfTensor, Recipe, kinds};
 use microtome::sae::{About, SparseCodes};
 use microtome::tensor::Tensor;
 
@@ -41,7 +41,7 @@ fn fitted(x: &Tensor, seed: u64, steps: u64, compute: EncoderProducts) -> FitRes
         steps,
         batch: 4096,
         lr: 1e-3,
-        dead: Dead::AuxK { k: 32, weight: 1.0 / 32.0 },
+        dead: Dead::AuxK(AuxK { k: 32, weight: 1.0 / 32.0, most: usize::MAX }),
         dead_after: 100_000,
         scaled: true,
         ..recipe("topk", 0.5, seed)

@@ -1,7 +1,7 @@
 //! The recipe by which a benchmark fits a dictionary.
 
 use microtome::options::Plain;
-use microtome::sae::fit::{Dead, EncoderProducts, ErrorNormalisation, Recipe, kinds};
+use microtome::sae::fit::{AuxK, Dead, EncoderProducts, ErrorNormalisation, Recipe, kinds};
 use microtome::training::{Schedule, ScheduleShape};
 
 use super::{D, K, ROWS};
@@ -28,7 +28,7 @@ pub fn recipe(kind: &str, share: f64, seed: u64) -> Recipe {
         clip: Some(1.0),
         sparsity_warmup: 0,
         counting: ErrorNormalisation::Sum,
-        dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
+        dead: Dead::AuxK(AuxK { k: D / 2, weight: 1.0 / 32.0, most: usize::MAX }),
         dead_after: 10_000_000,
         scaled: false,
         compute: EncoderProducts::F32,

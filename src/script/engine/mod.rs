@@ -19,6 +19,7 @@ pub mod loaded_models;
 pub mod notes;
 pub mod options;
 pub mod panics;
+pub mod room;
 pub mod show;
 pub mod sources;
 pub mod text_buffer;

@@ -1,7 +1,7 @@
 //! Text that is written down piece by piece: it asks for room as it grows, and hears Ctrl-C.
 
 use crate::base::{Result, Task};
-use crate::script::engine::value_memory;
+use crate::script::engine::room::check_room;
 
 /// Number of pieces that are written between two looks at the flag.
 const PIECES: usize = 1 << 12;
@@ -23,7 +23,7 @@ impl<'a> TextBuffer<'a> {
         if needed > self.text.capacity() {
             // While it grows both are there, the old text and the new.
             let grown = needed.max(2 * self.text.capacity());
-            value_memory::check_room(grown as u128, || "this text".into())?;
+            check_room(grown as u128, || "this text".into())?;
             self.text.reserve_exact(grown - self.text.len());
         }
         self.text.push_str(piece);

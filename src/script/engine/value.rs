@@ -17,8 +17,9 @@ use crate::options::{Foreign, Plain};
 use crate::report::json::number;
 use crate::report::visible_text::count;
 use crate::script::engine::interrupt_checks::InterruptChecks;
+use crate::script::engine::room::check_room;
 use crate::script::engine::text_buffer::TextBuffer;
-use crate::script::engine::{function_names, handle, value_memory};
+use crate::script::engine::{function_names, handle};
 use crate::tensor::axes::from_end;
 use crate::tensor::{Tensor, dtype, floats, ints, steps};
 use crate::tokenizer::tokens::Tokens;
@@ -264,7 +265,7 @@ pub fn plain_data(value: &Dynamic) -> Result<Plain> {
         Some(list) => list.iter().map(length).sum(),
         None => 1,
     };
-    value_memory::check_room(count as u128 * size_of::<Plain>() as u128, || "the values of a list".into())?;
+    check_room(count as u128 * size_of::<Plain>() as u128, || "the values of a list".into())?;
     Ok(plain(value))
 }
 
@@ -513,7 +514,7 @@ pub(in crate::script) enum TensorNumbers {
 }
 
 pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<TensorNumbers> {
-    value_memory::check_room(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
+    check_room(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
     let flat = t.clone();
     let cost = steps(t) as f64;
     if dtype::is_float(t.dtype()) {

@@ -9,13 +9,11 @@ use std::cell::Cell;
 
 use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map};
 
-use crate::base::{Result, memory};
+use crate::base::memory;
 use crate::err;
 use crate::script::engine::lexical::Surroundings;
+use crate::script::engine::room::KEPT_FREE;
 use crate::script::engine::value::Fallible;
-
-/// Bytes that stay free: scripts that fill the memory bit by bit are stopped while there is still room to say so.
-const KEPT_FREE: u64 = 192 << 20;
 
 /// Factor of a value's size that an operation on it may take: a copy, and an array twice as long as both.
 const TIMES: u64 = 3;
@@ -127,14 +125,6 @@ impl MemoryCheck {
         self.weighed.set(self.weighed.get().saturating_add(weight));
         Ok(())
     }
-}
-
-/// Refuses a value of `bytes` that would leave less free than a script may go on with; `what` names it in the error.
-pub fn check_room(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
-    if bytes < memory::SMALL {
-        return Ok(());
-    }
-    memory::check_within(bytes, memory::available().saturating_sub(KEPT_FREE), what)
 }
 
 /// Returns a variable as the engine asks for it: by its name, or where `index` is not 0 by its place in the scope.

@@ -18,6 +18,7 @@ use rhai::{Blob, FuncRegistration, Variant};
 use crate::script::engine::env::signed;
 use crate::script::engine::function_names;
 use crate::script::engine::interrupt_checks::InterruptChecks;
+use crate::script::engine::room::check_room;
 use crate::script::engine::show::tell_of;
 use crate::script::engine::text_buffer::TextBuffer;
 use crate::script::engine::value::{NumberLayout, json_text, number_text, written};
@@ -239,7 +240,7 @@ fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
     let longer = text.matches(find).count() as u128 * (by.len() - find.len()) as u128;
     let size = text.len() as u128 + longer;
     if size > SMALL {
-        value_memory::check_room(2 * size, || "the text with all that is replaced".into())?;
+        check_room(2 * size, || "the text with all that is replaced".into())?;
     }
     // Of its full length from the beginning: a text that grows is there twice.
     let mut made = String::with_capacity(size as usize);
@@ -265,16 +266,14 @@ const PIECE: usize = 1 << 12;
 
 fn parts<'a>(ctx: &NativeCallContext, text: &str, parts: impl Iterator<Item = &'a str>) -> Fallible<Array> {
     let env = env(ctx)?;
-    value_memory::check_room(text.len() as u128, || "the parts of a text".into())?;
+    check_room(text.len() as u128, || "the parts of a text".into())?;
     let mut found = Array::new();
     for part in parts {
         if found.len().is_multiple_of(PIECE) {
             env.task.check()?;
         }
         if found.len() == found.capacity() {
-            value_memory::check_room(2 * found.len() as u128 * PART, || {
-                format!("more than {} parts of a text", found.len())
-            })?;
+            check_room(2 * found.len() as u128 * PART, || format!("more than {} parts of a text", found.len()))?;
         }
         found.push(part.into());
     }
@@ -317,14 +316,12 @@ splits! {
 
 fn letters(ctx: NativeCallContext, text: ImmutableString) -> Fallible<Array> {
     let count = text.chars().count();
-    value_memory::check_room(count as u128 * size_of::<Dynamic>() as u128, || format!("{count} letters"))?;
+    check_room(count as u128 * size_of::<Dynamic>() as u128, || format!("{count} letters"))?;
     listed(&env(&ctx)?.task, count, text.chars())
 }
 
 fn bytes(ctx: NativeCallContext, blob: &mut Blob) -> Fallible<Array> {
-    value_memory::check_room(blob.len() as u128 * size_of::<Dynamic>() as u128, || {
-        format!("{} bytes as numbers", blob.len())
-    })?;
+    check_room(blob.len() as u128 * size_of::<Dynamic>() as u128, || format!("{} bytes as numbers", blob.len()))?;
     listed(&env(&ctx)?.task, blob.len(), blob.iter().map(|byte| i64::from(*byte)))
 }
 
@@ -389,7 +386,7 @@ const SORTED: usize = 1 << 15;
 fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
     let order = order_of(list)?;
     let order = |a: &Dynamic, b: &Dynamic| if is_descending { order(b, a) } else { order(a, b) };
-    value_memory::check_room(2 * (list.len() * size_of::<Dynamic>()) as u128, || "a list in order".into())?;
+    check_room(2 * (list.len() * size_of::<Dynamic>()) as u128, || "a list in order".into())?;
     let mut sorted = Array::with_capacity(list.len());
     for piece in list.chunks(SORTED) {
         task.check()?;

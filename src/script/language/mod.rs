@@ -12,7 +12,8 @@ use std::time::Duration;
 use rhai::Blob;
 
 use crate::base::clock::{self, Instant};
-use crate::script::engine::value_memory::{self, weight};
+use crate::script::engine::room::check_room;
+use crate::script::engine::value_memory::weight;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]
@@ -253,6 +254,6 @@ fn lengthened(ctx: &NativeCallContext, text: &mut ImmutableString, length: i64, 
 /// Returns a length that fits into memory.
 fn room(length: i64, each: usize, what: &str) -> Fallible<usize> {
     let length = usize::try_from(length).unwrap_or(0);
-    value_memory::check_room(length as u128 * each as u128, || format!("{what} of {length}"))?;
+    check_room(length as u128 * each as u128, || format!("{what} of {length}"))?;
     Ok(length)
 }

@@ -2,7 +2,7 @@
 
 use rhai::Variant;
 
-use crate::script::engine::value_memory;
+use crate::script::engine::room::check_room;
 use crate::script::prelude::*;
 
 /// Numbers in steps, `range(0, 10, 3)`. It stands in for the language's own, which has no methods.
@@ -308,9 +308,7 @@ fn numbers(ctx: &NativeCallContext, range: &impl RangeNumbers) -> Fallible<Array
     const PIECE: usize = 1 << 12;
     let env = env(ctx)?;
     let length = length(range);
-    value_memory::check_room(length as u128 * size_of::<Dynamic>() as u128, || {
-        format!("a range of {length} numbers as an array")
-    })?;
+    check_room(length as u128 * size_of::<Dynamic>() as u128, || format!("a range of {length} numbers as an array"))?;
     let mut list = Array::new();
     for number in range.all() {
         if list.len().is_multiple_of(PIECE) {
@@ -330,7 +328,7 @@ fn as_list<const N: usize>(
 ) -> Fallible<Dynamic> {
     // The numbers, and what becomes of each.
     let each = 2 * size_of::<Dynamic>() as u128;
-    value_memory::check_room(length(range) as u128 * each, || "a list of a range's numbers".into())?;
+    check_room(length(range) as u128 * each, || "a list of a range's numbers".into())?;
     let mut list = Dynamic::from(numbers(ctx, range)?);
     let mut all: Vec<&mut Dynamic> = std::iter::once(&mut list).chain(&mut arguments).collect();
     ctx.call_native_fn_raw(name, true, &mut all)

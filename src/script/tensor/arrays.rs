@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{heavy, number_arg, operand, tensor_arg};
+use crate::script::engine::room::check_room;
 use crate::script::engine::value::{TensorNumbers, tensor_numbers};
-use crate::script::engine::value_memory;
 use crate::script::prelude::*;
 use crate::script::tensor::values;
 use crate::tensor::{DType, Number, compare, create, dtype, einsum, fourier, index, matmul, normalise, shape, steps};
@@ -97,7 +97,7 @@ pub(in crate::script) fn nested(t: &Tensor, task: &Task) -> Result<Dynamic> {
     let lists: u128 = (0..t.rank()).map(|axis| t.dims()[..axis].iter().map(|d| *d as u128).product::<u128>()).sum();
     // Each element exists as a number and as a value.
     let bytes = t.elem_count() as u128 * (size_of::<Dynamic>() + size_of::<f64>()) as u128 + lists * LIST as u128;
-    value_memory::check_room(bytes, || "an array of all elements".into())?;
+    check_room(bytes, || "an array of all elements".into())?;
     match tensor_numbers(t, task)? {
         TensorNumbers::Floats(all) => fold(&mut all.into_iter(), t.dims(), task),
         TensorNumbers::Ints(all) => fold(&mut all.into_iter(), t.dims(), task),

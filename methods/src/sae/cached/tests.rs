@@ -18,7 +18,7 @@ use crate::fixtures;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::sae::fit::tests::kind;
-use crate::sae::fit::{self, Dead, EncoderProducts, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
+use crate::sae::fit::{self, AuxK, Dead, EncoderProducts, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 use crate::tokenizer::Tokenizer;
@@ -52,7 +52,7 @@ fn recipe(name: &str, options: Value) -> Recipe {
         unit: kind.properties().likes_unit,
         steps: 6,
         schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
-        dead: Dead::AuxK { k: 2, weight: 1.0 / 3.0 },
+        dead: Dead::AuxK(AuxK { k: 2, weight: 1.0 / 3.0, most: usize::MAX }),
         follows: follows(6),
         seed: 3,
         ..fit::tests::recipe(kind, ErrorNormalisation::Normalised)

@@ -142,8 +142,9 @@ fn variance(rows: &Tensor) -> Result<Tensor> {
 /// section A.2, whose code scales both by the variance of their own targets).
 pub(super) fn of_the_dead(pass: &KindPass, rest: &Tensor, silent: &[u64], recipe: &Recipe) -> Result<Option<Tensor>> {
     let count = silent.iter().filter(|rows| **rows >= recipe.dead_after).count();
-    let Dead::AuxK { k, weight } = recipe.dead else { return Ok(None) };
-    if count == 0 {
+    let Dead::AuxK(auxk) = recipe.dead else { return Ok(None) };
+    let k = auxk.of_row(count);
+    if k == 0 {
         return Ok(None);
     }
     let dead: Vec<f32> = silent.iter().map(|rows| f32::from(u8::from(*rows >= recipe.dead_after))).collect();
@@ -151,10 +152,10 @@ pub(super) fn of_the_dead(pass: &KindPass, rest: &Tensor, silent: &[u64], recipe
     let codes = elementwise::relu(pass.pre)?.broadcast_mul(&dead)?;
     // The living ones have -1, so that an inactive dead one comes before them.
     let sizes = codes.detach().broadcast_add(&(dead - 1.0)?)?;
-    let codes = largest(&codes, &sizes, k.min(count))?;
+    let codes = largest(&codes, &sizes, k)?;
     let error = (rest - product(&codes, pass.decoder, Some(k))?)?.sqr()?.sum_all()?;
     let whole = variance(rest)?;
     let some = greater(&whole, &whole.zeros_like()?)?;
     // No loss where the residual has no variance.
-    Ok(Some((error.mul(&some)?.div(&(whole + (some.neg()? + 1.0)?)?)? * weight)?))
+    Ok(Some((error.mul(&some)?.div(&(whole + (some.neg()? + 1.0)?)?)? * auxk.weight)?))
 }

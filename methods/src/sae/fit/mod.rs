@@ -41,7 +41,7 @@ pub use loss::FitBatch;
 pub use median::geometric_median;
 pub use params::{DictionaryShape, Params};
 pub use plan::{
-    Dead, DeadOption, EncoderProducts, ErrorNormalisation, FitOptions, FitPlan, Recipe, TargetName, follows,
+    AuxK, Dead, DeadOption, EncoderProducts, ErrorNormalisation, FitOptions, FitPlan, Recipe, TargetName, follows,
 };
 pub use rows::{ActivationRows, OfTensor, PairedRows};
 pub use run::{FitProduct, FitResult, FitRun, SETTINGS};

@@ -134,7 +134,8 @@ crate::options! {
         aux: Option<f64> = None => usually("1/32");
         /// Rows without activation after which a feature is dead.
         dead_after: Option<usize> = None
-            => usually("a quarter of an epoch, at most 10 million; with \"resample\", a sixteenth of the training");
+            => usually("a quarter of an epoch, at most 10 million; with \"resample\", a sixteenth of the training. Where \
+                this is not set and less than 10 million, the AuxK loss waits while more than `k_aux` features are dead");
         /// Whether activations are centred and scaled during training.
         scaled: bool = true;
         /// The dtype to which the encoder's products round rows and weights during training, while the weights stay f32.
@@ -259,8 +260,7 @@ impl FitOptions {
         steps: u64,
         batch: usize,
     ) -> (Dead, u64) {
-        // Gao et al. 2024 wait for 10 million tokens; a quarter of an epoch where there are fewer.
-        let dead_after = (rows / 4).clamp(1, 10_000_000) as u64;
+        let dead_after = (rows as u64 / 4).clamp(1, LONG);
         match self.dead {
             // Bricken et al. 2023 do so four times at equal distances, for features silent over half of one.
             DeadOption::Resample => {
@@ -272,13 +272,20 @@ impl FitOptions {
             // Gao et al. 2024, section A.2; a tied dictionary is as Cunningham et al. 2023 have it.
             DeadOption::AuxK if !leaves_dead => {
                 let k = self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1));
-                (Dead::AuxK { k, weight: self.aux.unwrap_or(1.0 / 32.0) }, dead_after)
+                let is_hasty = self.dead_after.is_none() && dead_after < LONG;
+                let most = if is_hasty { k } else { usize::MAX };
+                (Dead::AuxK(AuxK { k, weight: self.aux.unwrap_or(1.0 / 32.0), most }), dead_after)
             }
             DeadOption::AuxK | DeadOption::Leave => (Dead::Leave, dead_after),
         }
     }
 }
 
+/// Rows without activation after which a feature is dead in Gao et al. 2024. In fits to fewer rows than four times that, features
+/// that have not fired yet in a quarter of an epoch may still do so by themselves; the AuxK loss would draw all of them to
+/// the few largest directions of the residual, where they stay. (With 100,000 rows of Gemma 3 270M and 16,384 features it left 96 % of
+/// them dead, and without it 33 %; with that of as many features as take part in a row, 36 %.)
+const LONG: u64 = 10_000_000;
 /// The peak learning rate.
 const LR: f64 = 6e-3;
 /// Learning rate of transcoders, whose encoder and decoder have more to learn from each other. (After 100 and 400 steps
@@ -290,17 +297,29 @@ const LR_OF_TRANSCODERS: f64 = 1.2e-2;
 /// the training.
 const CLIP: f64 = 0.01;
 
+/// The AuxK loss: the `k` largest dead features of each row reconstruct the residual of the living ones; `weight` is that
+/// of the error relative to the residual's variance (Gao et al. 2024, section A.2).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AuxK {
+    pub k: usize,
+    pub weight: f64,
+    /// Number of dead features above which the loss waits.
+    pub most: usize,
+}
+
+impl AuxK {
+    /// Returns how many features of a row take part where so many are dead; none while the loss waits.
+    pub fn of_row(&self, dead: usize) -> usize {
+        if dead > self.most { 0 } else { self.k.min(dead) }
+    }
+}
+
 /// The treatment of dead features in a fit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dead {
     Leave,
-    /// AuxK: the `k` largest dead features of each row reconstruct the residual of the living ones; `weight` is that of
-    /// the error relative to the residual's variance (Gao et al. 2024, section A.2).
-    AuxK {
-        k: usize,
-        weight: f64,
-    },
+    AuxK(AuxK),
     /// Steps at which dead features are re-initialised as badly reconstructed rows of the step (Bricken et al. 2023).
     Resample {
         after: Vec<u64>,

@@ -76,7 +76,7 @@ pub(in crate::sae) fn recipe(kind: Arc<dyn DictionaryKind>, counting: ErrorNorma
         clip: Some(1.0),
         sparsity_warmup: 0,
         counting,
-        dead: Dead::AuxK { k: 2, weight: 0.5 },
+        dead: Dead::AuxK(AuxK { k: 2, weight: 0.5, most: usize::MAX }),
         dead_after: 32,
         scaled: true,
         compute: EncoderProducts::F32,
@@ -192,7 +192,7 @@ fn dead_features_are_counted_and_learn_from_what_is_left() {
         (0..12).filter(|i| state.silent[*i] >= 32).map(|i| difference[i]).sum::<f64>()
     };
     let left = moved(Dead::Leave);
-    let helped = moved(Dead::AuxK { k: 2, weight: 0.5 });
+    let helped = moved(Dead::AuxK(AuxK { k: 2, weight: 0.5, most: usize::MAX }));
     assert!(helped > 10.0 * left, "{left} {helped}");
 }
 

@@ -18,7 +18,7 @@ use crate::sae::fit::finish::SiteScale;
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{ParamName, Params};
 use crate::sae::fit::tests::{Stops, close, kind, recipe};
-use crate::sae::fit::{Dead, EncoderProducts, ErrorNormalisation, FitBatch, FitRun, FitState, OfTensor, Recipe};
+use crate::sae::fit::{AuxK, Dead, EncoderProducts, ErrorNormalisation, FitBatch, FitRun, FitState, OfTensor, Recipe};
 use crate::sae::transcoders::{Reads, TranscoderLayer};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::CheckpointFolder;
@@ -103,7 +103,11 @@ fn the_fused_step_is_the_twins() {
                 Recipe { counting: ErrorNormalisation::Sum, clip: None, ..plain.clone() },
                 Recipe { unit: plain.kind.properties().needs_unit, dead: Dead::Leave, ..plain.clone() },
                 // Every feature is dead, also those that fire.
-                Recipe { dead_after: 0, dead: Dead::AuxK { k: 5, weight: 0.5 }, ..plain.clone() },
+                Recipe {
+                    dead_after: 0,
+                    dead: Dead::AuxK(AuxK { k: 5, weight: 0.5, most: usize::MAX }),
+                    ..plain.clone()
+                },
             ];
             agree(&plain, shape, &batches);
             // Of one step: weights that differ in a last bit of f32 may differ in one of bf16.

@@ -3,6 +3,7 @@
 use super::inputs::Inputs;
 use super::reconstruct::{Residual, reconstruct};
 use crate::base::Result;
+use crate::sae::fit::plan::AuxK;
 use kernels::Bf16Rows;
 use kernels::sparse::{Bf16Factors, Product, ScoreSizes, SparseRows, spread};
 
@@ -16,10 +17,10 @@ pub struct AuxiliaryCodes {
     pub factor: f32,
 }
 
-/// Computes the AuxK error of dead features on the residual; None where the residual has no variance, or no feature is
-/// dead.
-pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Result<Option<AuxiliaryCodes>> {
-    let k = k.min(dead.len());
+/// Computes the AuxK error of dead features on the residual; None where the residual has no variance, and where no feature
+/// takes part.
+pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], auxk: AuxK) -> Result<Option<AuxiliaryCodes>> {
+    let k = auxk.of_row(dead.len());
     if k == 0 {
         return Ok(None);
     }
@@ -36,8 +37,8 @@ pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) 
     let product = Product { x: inputs.x, weights: &weights, bias: &bias, sizes, rounded };
     let mut codes = product.largest_of_rows(k)?;
     codes.columns.iter_mut().for_each(|column| *column = dead[*column as usize]);
-    let factor = (-2.0 * weight / whole) as f32;
+    let factor = (-2.0 * auxk.weight / whole) as f32;
     let left = reconstruct(inputs, rest, None, &codes, factor, Residual::default());
-    let loss = weight * left.squares / whole;
+    let loss = auxk.weight * left.squares / whole;
     Ok(Some(AuxiliaryCodes { codes, left, loss, factor }))
 }

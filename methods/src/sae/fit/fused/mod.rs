@@ -214,7 +214,7 @@ impl<'a> FusedStep<'a> {
         let penalty = self.penalty(chosen, &mut left.slopes, room);
         let silent = self.since(&chosen.codes);
         let helped = match self.recipe.dead {
-            Dead::AuxK { k, weight } => auxiliary::help(inputs, &left.rest, &self.dead(&silent), k, weight)?,
+            Dead::AuxK(auxk) => auxiliary::help(inputs, &left.rest, &self.dead(&silent), auxk)?,
             Dead::Leave | Dead::Resample { .. } => None,
         };
         let by_feature = ByColumn::of(&chosen.codes, &left.slopes, d_sae);

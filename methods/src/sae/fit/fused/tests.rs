@@ -9,7 +9,7 @@ use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{ParamName, Params, unit_rows};
 use crate::sae::fit::tests::{self, close, kind};
 use crate::sae::fit::{
-    Dead, DictionaryShape, EncoderProducts, ErrorNormalisation, FitBatch, FitState, FitStep, Recipe,
+    AuxK, Dead, DictionaryShape, EncoderProducts, ErrorNormalisation, FitBatch, FitState, FitStep, Recipe,
 };
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{Schedule, ScheduleShape};
@@ -146,7 +146,9 @@ fn what_a_recipe_asks_for_is_done_alike() {
             Recipe { counting: ErrorNormalisation::Normalised, dead: Dead::Leave, ..plain.clone() },
             Recipe { unit: kind.properties().needs_unit, betas: [0.0, 0.9], ..plain.clone() },
             // Every feature is dead, also those that fire.
-            Recipe { dead_after: 0, dead: Dead::AuxK { k: 50, weight: 0.5 }, ..plain },
+            Recipe { dead_after: 0, dead: Dead::AuxK(AuxK { k: 50, weight: 0.5, most: usize::MAX }), ..plain.clone() },
+            // More are dead than the loss acts with.
+            Recipe { dead_after: 0, dead: Dead::AuxK(AuxK { k: 50, weight: 0.5, most: 39 }), ..plain },
         ];
         for recipe in recipes {
             agree(&recipe, shape, &batches(3, 12, shape.d_in));
@@ -162,7 +164,11 @@ fn products_of_bf16_are_the_twins_too() {
         let shape = DictionaryShape { d_in, d_sae, d_out: d_in };
         for kind in kinds_that_take_part(d_sae).into_iter().filter(|kind| !kind.properties().is_tied) {
             let rounded = Recipe { compute: EncoderProducts::Bf16, ..recipe(kind) };
-            let dead = Recipe { dead_after: 0, dead: Dead::AuxK { k: 50, weight: 0.5 }, ..rounded.clone() };
+            let dead = Recipe {
+                dead_after: 0,
+                dead: Dead::AuxK(AuxK { k: 50, weight: 0.5, most: usize::MAX }),
+                ..rounded.clone()
+            };
             agree(if is_dead { &dead } else { &rounded }, shape, &batches(1, 50, d_in));
         }
     }

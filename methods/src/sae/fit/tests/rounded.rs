@@ -8,7 +8,7 @@ use super::{SHAPE, alone, kind, recipe};
 use crate::base::random::stream;
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::unit_rows;
-use crate::sae::fit::{Dead, EncoderProducts, ErrorNormalisation, FitResult, OfTensor, Recipe, SETTINGS};
+use crate::sae::fit::{AuxK, Dead, EncoderProducts, ErrorNormalisation, FitResult, OfTensor, Recipe, SETTINGS};
 use crate::tensor::{DType, Tensor, create};
 use crate::training::{Schedule, ScheduleShape};
 
@@ -29,7 +29,7 @@ fn fitted(kind: Arc<dyn DictionaryKind>, compute: EncoderProducts) -> FitResult 
         schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 2, decay: 20, floor: 0.0 },
         betas: [0.9, 0.99],
         clip: Some(0.01),
-        dead: Dead::AuxK { k: 6, weight: 1.0 / 32.0 },
+        dead: Dead::AuxK(AuxK { k: 6, weight: 1.0 / 32.0, most: usize::MAX }),
         dead_after: 512,
         ..recipe(kind, ErrorNormalisation::Normalised)
     };

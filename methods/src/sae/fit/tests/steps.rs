@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{kind, recipe};
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{ParamName, Params};
-use crate::sae::fit::{Dead, ErrorNormalisation, FitBatch, FitState, Recipe};
+use crate::sae::fit::{AuxK, Dead, ErrorNormalisation, FitBatch, FitState, Recipe};
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, floats};
 use crate::training::{Schedule, ScheduleShape};
@@ -88,7 +88,7 @@ fn agrees(file: &SafetensorsFile<&[u8]>, case: StepCase) {
         clip,
         sparsity_warmup,
         // Half the width, as the library has it; the weight of its auxiliary error.
-        dead: Dead::AuxK { k: 3, weight: 1.0 / 32.0 },
+        dead: Dead::AuxK(AuxK { k: 3, weight: 1.0 / 32.0, most: usize::MAX }),
         dead_after,
         ..recipe(kind, ErrorNormalisation::Sum)
     };
