@@ -108,10 +108,12 @@ pub fn threshold(scores: &[f64], share: f64) -> f64 {
 /// Returns for each node the share in all influence of the nodes from the most influential one to itself: small for
 /// important nodes.
 pub fn cumulative(influence: &[f64]) -> Vec<f64> {
-    let total: f64 = influence.iter().sum();
+    let order = order::descending(influence);
+    // Summed in the order of the shares, so that none exceeds 1: viewers hide nodes beyond it.
+    let total: f64 = order.iter().map(|node| influence[*node]).sum();
     let mut shares = vec![0.0; influence.len()];
     let mut reached = 0.0;
-    for node in order::descending(influence) {
+    for node in order {
         reached += influence[node];
         shares[node] = reached / total;
     }

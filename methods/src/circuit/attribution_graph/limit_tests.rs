@@ -240,3 +240,11 @@ fn changes_that_cannot_be_are_refused() {
     assert!(refused(FeatureChange { position: 2, ..change }).starts_with("expected a position below 2"));
     assert!(refused(FeatureChange { value: f64::NAN, ..change }).contains("found NaN"));
 }
+
+#[test]
+fn shares_of_influence_reach_one_and_never_exceed_it() {
+    let influence: Vec<f64> = (1..=1000).rev().map(|rank| 1.0 / f64::from(rank)).collect();
+    let shares = influence::cumulative(&influence);
+    assert_eq!(shares[0], 1.0);
+    assert!(shares.iter().all(|share| *share <= 1.0));
+}
