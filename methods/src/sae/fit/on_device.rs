@@ -8,7 +8,7 @@ use super::fused::FusedResult;
 use super::kinds::{CodeChoice, FitProgress};
 use super::loss::{FitBatch, StepState};
 use super::params::{ParamName, Params};
-use super::plan::{AuxK, Dead, Recipe};
+use super::plan::{Dead, Recipe};
 use crate::base::Result;
 use crate::tensor::{DType, Tensor, float};
 
@@ -72,8 +72,9 @@ pub fn compute(
     if let Dead::AuxK(auxk) = recipe.dead {
         let dead = |(_, rows): &(u32, &u64)| **rows >= recipe.dead_after;
         let dead: Vec<u32> = (0..).zip(&silent).filter(dead).map(|(feature, _)| feature).collect();
-        if auxk.of_row(dead.len()) > 0 {
-            total += part.add_dead(dead, &rest, &x, [&encoder, &of_encoder, &decoder], auxk)?;
+        let k = auxk.of_row(dead.len());
+        if k > 0 {
+            total += part.add_dead(dead, &rest, &x, [&encoder, &of_encoder, &decoder], k, auxk.weight)?;
         }
     }
     let values = codes.values.to_vec1::<f32>()?;
@@ -133,13 +134,13 @@ impl CodeGradients {
         rest: &Tensor,
         x: &Tensor,
         weights: [&Tensor; 3],
-        auxk: AuxK,
+        k: usize,
+        weight: f64,
     ) -> Result<f64> {
         let spread = spread(rest)?;
         if spread <= 0.0 {
             return Ok(0.0);
         }
-        let k = auxk.of_row(dead.len());
         let dead = Tensor::new(dead, x.device())?;
         let [encoder, bias, decoder] = weights.map(|weight| weight.index_select(&dead, 0));
         let encoder = encoder?;
@@ -147,8 +148,8 @@ impl CodeGradients {
         let decoder = decoder?;
         let codes = SparseRows::largest_of_product(x, &encoder, &bias, k)?;
         let left = (codes.times(&decoder)? - rest)?;
-        let loss = auxk.weight * squares(&left)? / spread;
-        let part = Self::of(&codes, &(left * (2.0 * auxk.weight / spread))?, x, &decoder)?;
+        let loss = weight * squares(&left)? / spread;
+        let part = Self::of(&codes, &(left * (2.0 * weight / spread))?, x, &decoder)?;
         add_to_rows(&self.encoder, &dead, &part.encoder)?;
         add_to_rows(&self.encoder_bias, &dead, &part.encoder_bias.unsqueeze(1)?)?;
         add_to_rows(&self.decoder, &dead, &part.decoder)?;
