@@ -1,6 +1,6 @@
 """Times of edges by TransformerLens' hooks for benches/edges.rs: a line with a name and seconds for each.
 
-Arguments are those of neox.py. Writes scores by the names of edges into `peer.json`. For TransformerLens below 4.
+Arguments are those of neox.py. Writes scores by the names of edges into `peer.json`.
 """
 
 import json
@@ -39,12 +39,16 @@ def written(tokens):
     return torch.stack([at(cache[hook], head) for _, hook, head in senders])
 
 
+def keep(into, name):
+    """A hook that keeps what flows there. The bridge's hooks have other names than it takes, so that the name is said."""
+    return name, lambda x, hook: into.__setitem__(name, x.detach())
+
+
 def eap():
     """One corrupt forward pass, one clean one with its backward pass, and a contraction of both."""
     other, kept, gradients = written(corrupt), {}, {}
-    hooks = [(hook, lambda x, hook: kept.__setitem__(hook.name, x.detach())) for hook in {hook for _, hook, _ in senders}]
-    names = {hook for _, hook, _, _ in receivers}
-    back = [(hook, lambda x, hook: gradients.__setitem__(hook.name, x.detach())) for hook in names]
+    hooks = [keep(kept, hook) for hook in {hook for _, hook, _ in senders}]
+    back = [keep(gradients, hook) for hook in {hook for _, hook, _, _ in receivers}]
     with model.hooks(fwd_hooks=hooks, bwd_hooks=back):
         metric(model(clean)).backward()
     own = torch.stack([at(kept[hook], head) for _, hook, head in senders])

@@ -8,8 +8,7 @@ from functools import partial
 
 import timing
 import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from lens import bridge, pythia
 
 threads, texts, length, prompt, generated, runs = map(int, sys.argv[1:7])
 torch.set_num_threads(threads)
@@ -18,26 +17,29 @@ torch.manual_seed(0)
 seconds = partial(timing.seconds, runs)
 
 
+# What TransformerLens below 4 records of this model by default; its bridge has no `hook_rot_q` and `hook_rot_k` here.
+OF_A_LAYER = [
+    "hook_resid_pre", "ln1.hook_scale", "ln1.hook_normalized", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_rot_q",
+    "attn.hook_rot_k", "attn.hook_attn_scores", "attn.hook_pattern", "attn.hook_z", "hook_attn_out", "ln2.hook_scale",
+    "ln2.hook_normalized", "mlp.hook_pre", "mlp.hook_post", "hook_mlp_out", "hook_resid_post",
+]
+SITES = {"hook_embed", "ln_final.hook_scale", "ln_final.hook_normalized"}
+SITES |= {f"blocks.{layer}.{name}" for layer in range(6) for name in OF_A_LAYER}
+
+
 def lens():
-    config = HookedTransformerConfig(
-        n_layers=6, d_model=512, n_ctx=2048, d_head=64, n_heads=8, d_mlp=2048, d_vocab=50304, act_fn="gelu",
-        normalization_type="LN", positional_embedding_type="rotary", rotary_dim=16, parallel_attn_mlp=True, device="cpu",
-        seed=0,
-    )
-    model = HookedTransformer(config).eval()
+    model = bridge(pythia("eager"))
     tokens = torch.randint(0, 50000, (texts, length))
     site = "blocks.3.hook_resid_post"
     print("forward", seconds(lambda: model(tokens)))
     print("part", seconds(lambda: model.run_with_cache(tokens, names_filter=site, stop_at_layer=4)))
-    print("recorded", seconds(lambda: model.run_with_cache(tokens)))
+    some = dict(names_filter=lambda name: name in SITES)
+    assert len(SITES & set(model.run_with_cache(tokens, **some)[1])) == 99, "the bridge has other sites than 99 of the 111"
+    print("recorded", seconds(lambda: model.run_with_cache(tokens, **some)))
 
 
 def generation():
-    config = GPTNeoXConfig(
-        num_hidden_layers=6, hidden_size=512, num_attention_heads=8, intermediate_size=2048, vocab_size=50304,
-        max_position_embeddings=2048, rotary_pct=0.25, use_parallel_residual=True, bos_token_id=None, eos_token_id=None,
-    )
-    model = GPTNeoXForCausalLM(config).eval()
+    model = pythia("sdpa")
     start = torch.arange(1, prompt + 1)[None]
     options = dict(max_new_tokens=generated, min_new_tokens=generated, do_sample=False, use_cache=True, pad_token_id=0)
     print("token", seconds(lambda: model.generate(start, attention_mask=torch.ones_like(start), **options)) / generated)

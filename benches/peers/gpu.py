@@ -66,39 +66,30 @@ def autocast(dtype):
     return torch.autocast(DEVICE, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
-def lens(dtype):
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-
-    config = HookedTransformerConfig(
-        n_layers=6, d_model=512, n_ctx=2048, d_head=64, n_heads=8, d_mlp=2048, d_vocab=50304, act_fn="gelu",
-        normalization_type="LN", positional_embedding_type="rotary", rotary_dim=16, parallel_attn_mlp=True, device=DEVICE,
-        dtype=dtype, seed=0,
-    )
-    return HookedTransformer(config).eval(), torch.randint(0, 50000, (texts, length), device=DEVICE)
+def tokens():
+    return torch.randint(0, 50000, (texts, length), device=DEVICE)
 
 
 def lens_forward(dtype):
-    model, tokens = lens(dtype)
-    return torch.inference_mode()(lambda step: model(tokens))
+    import lens
+
+    model, ids = lens.bridge(lens.pythia("eager").to(DEVICE, dtype)), tokens()
+    return torch.inference_mode()(lambda step: model(ids))
 
 
 def lens_harvest(dtype):
-    model, tokens = lens(dtype)
+    import lens
+
+    model, ids = lens.bridge(lens.pythia("eager").to(DEVICE, dtype)), tokens()
     options = dict(names_filter="blocks.3.hook_resid_post", stop_at_layer=4)
-    return torch.inference_mode()(lambda step: model.run_with_cache(tokens, **options))
+    return torch.inference_mode()(lambda step: model.run_with_cache(ids, **options))
 
 
 def transformers_forward(dtype):
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+    import lens
 
-    config = GPTNeoXConfig(
-        num_hidden_layers=6, hidden_size=512, num_attention_heads=8, intermediate_size=2048, vocab_size=50304,
-        max_position_embeddings=2048, rotary_pct=0.25, use_parallel_residual=True, bos_token_id=None, eos_token_id=None,
-        attn_implementation="sdpa",
-    )
-    model = GPTNeoXForCausalLM(config).eval().to(DEVICE, dtype)
-    tokens = torch.randint(0, 50000, (texts, length), device=DEVICE)
-    return torch.inference_mode()(lambda step: model(tokens, use_cache=False).logits)
+    model, ids = lens.pythia("sdpa").to(DEVICE, dtype), tokens()
+    return torch.inference_mode()(lambda step: model(ids, use_cache=False).logits)
 
 
 def torch_train(texts, length, dtype):

@@ -11,22 +11,15 @@ import sys
 import time
 
 import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions import convert_neox_weights
+from lens import bridge
 from transformers import AutoModelForCausalLM
 
 threads, runs, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(threads)
 
-config = HookedTransformerConfig(
-    n_layers=6, d_model=512, n_ctx=2048, d_head=64, n_heads=8, d_mlp=2048, d_vocab=50304, act_fn="gelu", eps=1e-5,
-    normalization_type="LN", positional_embedding_type="rotary", rotary_dim=16, rotary_adjacent_pairs=False,
-    parallel_attn_mlp=True, device="cpu", seed=0,
-)
-loaded = AutoModelForCausalLM.from_pretrained(os.path.join(folder, "neox"), dtype=torch.float32)
-model = HookedTransformer(config)
-model.load_state_dict(convert_neox_weights(loaded, config), strict=False)
-model.eval()
+path = os.path.join(folder, "neox")
+model = bridge(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval())
+config = model.cfg
 
 with open(os.path.join(folder, "pair.json")) as file:
     pair = json.load(file)

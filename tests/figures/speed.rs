@@ -7,10 +7,10 @@ use super::root;
 const README: &str = "\
 | what | microtome | beside it | measured on |
 |---|---|---|---|
+| all logits of 256 tokens, Gemma 3 270M | {passes/all logits ms} | {passes@transformers}: {passes/all logits+1 ms} | {passes@} |
+| a training step of a top-k SAE, 4,096 features, rows of Gemma 3 270M | 1 | {real@dictionary_learning}: {real/a step of `topk`, 4096 features, 4096 rows+1 x} times as long; {real@sparsify}: {real/a step of `topk`, 4096 features, 4096 rows+3 x} times | {real@} |
 | forward with all logits, the shape of Pythia-70M | {forward/forward with all logits ms} | {forward@TransformerLens}: {forward/forward with all logits+1 ms} | {forward@} |
-| forward that records 111 sites | {forward/forward that records the 111 sites of TransformerLens ms} | TransformerLens: {forward/forward that records the 111 sites of TransformerLens+2 ms} | the same |
 | generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} | the same |
-| a training step of a top-k SAE, 4,096 features of 512 dimensions, random rows | 1 | {sae@dictionary_learning}: {sae/`topk`, 4096 features+1 times} times as long; {sae@sparsify}: {sae/`topk`, 4096 features+3 times} times | {sae@} |
 | a causal tree, the shape of Pythia-70M | 1 | the plain loop in PyTorch: {circuit/causal tree of 40 nodes, 10 of them expanded+2 times2} times as long | {circuit@} |
 | patching by layer and position, a prompt of 50 tokens | {patching/layer by position, `get_act_patch_resid_pre`, 300 patches s} | {patching@TransformerLens}: {patching/layer by position, `get_act_patch_resid_pre`, 300 patches+1 s}, the same effects | {patching@} |
 | exact effects of all 3,580 edges, a prompt of 50 tokens | {edges/Pythia-70M's shape: exact, all edges s} | {edges@TransformerLens}, a forward pass for each: {edges/Pythia-70M's shape: a split forward pass for each edge, TransformerLens s} by every hundredth | {edges@} |
@@ -36,7 +36,7 @@ const FORWARD: &str = "\
 |---|---|---|
 | forward with all logits | {forward/forward with all logits ms}, {forward/its matrix products alone x} times its matrix products | {forward@TransformerLens}: {forward/forward with all logits+1 ms} ({forward/forward with all logits+1 x} times as long) |
 | `resid_post.3` alone | {forward/`resid_post.3` alone ms}, {forward/`resid_post.3` alone+2 x} times its matrix products | TransformerLens, stopped there: {forward/`resid_post.3` alone+1 ms} ({forward/`resid_post.3` alone+1 x} times) |
-| recording the 111 sites that TransformerLens records | {forward/forward that records the 111 sites of TransformerLens ms}, {forward/of the plain forward n} times the plain forward pass | TransformerLens: {forward/forward that records the 111 sites of TransformerLens+2 ms} ({forward/forward that records the 111 sites of TransformerLens+2 x} times) |
+| recording 111 sites | {forward/forward that records 111 sites ms}, {forward/of the plain forward n} times the plain forward pass | TransformerLens, 99 of them: {forward/forward that records 111 sites+2 ms} ({forward/forward that records 111 sites+2 x} times) |
 | a script that records them / with a closure at each | {forward/a script that records at all those sites ms} / {forward/the same with a closure at each that does nothing ms} | |
 | generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} (ours is {forward/generation, one text, with cache+1 x} times as fast) |
 | without AVX-512, on {forward-avx2@}: forward with all logits | {forward-avx2/forward with all logits ms} | TransformerLens with it: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times) |

@@ -23,6 +23,9 @@ crate::options! {
         /// Number of features with the largest direct effects, and as many with the largest correlations, that are
         /// ablated.
         candidates: usize = 8;
+        /// Number of first positions of each row that are left out, where the codes of a dictionary that was fitted
+        /// without them mean nothing.
+        without_first: usize = 0;
         with text: FeatureTextOptions;
     }
 }
@@ -88,24 +91,24 @@ pub fn predicting(
     let tokens = token_ids(model, tokens)?;
     let rows = Some(most.div_ceil(context).max(1));
     let rows = gathered(text, tokenizer(model)?, context, rows, task, |row| Ok(row.ids))?;
-    ranked(model, sae, &rows, &tokens, options.candidates, task)
+    ranked(model, sae, &rows, &tokens, options, task)
 }
 
-/// Finds the features that promote the tokens most in rows of tokens. The model is run without `candidates` features
-/// each: those with the largest direct effect, and those with the largest correlation.
+/// Finds the features that promote the tokens most in rows of tokens. The model is run without as many candidates as the
+/// options say: those with the largest direct effect, and those with the largest correlation.
 fn ranked(
     model: &Model,
     sae: &Sae,
     rows: &[Vec<u32>],
     tokens: &[u32],
-    candidates: usize,
+    options: &PredictingOptions,
     task: &Task,
 ) -> Result<Promoters> {
     let place = place(model, sae)?;
     // Its output reaches the logits through the residual stream.
     sae.check_fits(model.decoder.config().d_model, &model.name(), &place.to_string())?;
     sae.check_writes_what_it_reads()?;
-    let sums = read(model, sae, place, rows, tokens, task)?;
+    let sums = read(model, sae, rows, tokens, options.without_first, task)?;
     let direct = direct(model, sae, tokens)?;
     let mut found: Vec<Promoter> = (0..sae.d_sae())
         .filter(|feature| sums.tallies[*feature].fired > 0)
@@ -121,7 +124,7 @@ fn ranked(
         return Err(err!(Argument, "no feature of the dictionary is active in this text").hint("read more text"));
     }
     let tried = found.len();
-    keep_candidates(&mut found, candidates);
+    keep_candidates(&mut found, options.candidates);
     ablate(model, sae, &mut found, &sums, rows, tokens, task)?;
     // What the ablation of a single feature takes from P depends on what else promotes the tokens there; the
     // correlation with P over the whole text is more reliable.
@@ -179,11 +182,12 @@ impl Promoters {
 fn read(
     model: &Model,
     sae: &Sae,
-    place: Place,
     rows: &[Vec<u32>],
     tokens: &[u32],
+    without_first: usize,
     task: &Task,
 ) -> Result<PredictionSums> {
+    let place = place(model, sae)?;
     let zeros = vec![0.0; sae.d_sae()];
     let tallies = vec![Tally::default(); sae.d_sae()];
     let chances = Vec::with_capacity(rows.len());
@@ -206,15 +210,17 @@ fn read(
         let points = batch.points();
         let ask = Ask { places: vec![place], ..Ask::default() };
         let (cache, end) = model.decoder.run_to_end(&batch, ask, &points, task)?;
-        for ((row, _), each) in points.iter().zip(apart_of(&model.decoder, &end, tokens, task)?) {
-            sums.of_tokens.iter_mut().zip(&each).for_each(|(sum, p)| *sum += p);
+        for ((row, column), each) in points.iter().zip(apart_of(&model.decoder, &end, tokens, task)?) {
+            if *column >= without_first {
+                sums.of_tokens.iter_mut().zip(&each).for_each(|(sum, p)| *sum += p);
+            }
             chances[*row].push(each.iter().sum());
         }
         let x = cache.at(place)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
         finite(&x, place)?;
         let codes = sae.encode_sparse(&x, task)?;
         for (row, chances) in chances.into_iter().enumerate() {
-            sums.take(chances, &codes, row * batch.width());
+            sums.take(chances, &codes, row * batch.width(), without_first);
         }
         bar.advance(batch.lengths().iter().sum::<usize>() as u64);
     }
@@ -222,11 +228,11 @@ fn read(
 }
 
 impl PredictionSums {
-    /// Takes a row of tokens, whose activations begin at `start`.
-    fn take(&mut self, chances: Vec<f64>, codes: &SparseCodes, start: usize) {
+    /// Takes a row of tokens, whose activations begin at `start`, but for some first ones.
+    fn take(&mut self, chances: Vec<f64>, codes: &SparseCodes, start: usize, without_first: usize) {
         const KEPT: KeptPositions = KeptPositions { top: ABLATED_AT, some: 0, seed: 0 };
         let row = self.chances.len() as u32;
-        for (column, p) in chances.iter().enumerate() {
+        for (column, p) in chances.iter().enumerate().skip(without_first) {
             self.positions += 1.0;
             self.p += p;
             self.p_squared += p * p;
@@ -304,16 +310,28 @@ mod tests {
     use crate::sae::splice::ErrorTreatment;
     use crate::tensor::normalise;
 
+    fn few() -> PredictingOptions {
+        PredictingOptions { candidates: 2, ..PredictingOptions::default() }
+    }
+
     fn rows() -> Vec<Vec<u32>> {
         vec![vec![0, 1, 2, 4, 3, 6, 9, 8], vec![0, 7, 6, 2, 5], vec![10, 3, 9]]
     }
 
     #[test]
     fn each_figure_is_that_of_its_definition() {
+        for without_first in [0, 2] {
+            each_is_as_defined(without_first);
+        }
+    }
+
+    fn each_is_as_defined(without_first: usize) {
         let (model, sae) = model();
         let tokens = [3, 5];
-        let found = ranked(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
-        assert_eq!(found.positions, 16);
+        let found =
+            ranked(&model, &sae, &rows(), &tokens, &PredictingOptions { without_first, ..few() }, &Task::default())
+                .unwrap();
+        assert_eq!(found.positions as usize, 16 - 3 * without_first);
         assert!((2..=4).contains(&found.found.len()) && found.tried <= 16, "{found:?}");
         let order = |promoter: &Promoter| (promoter.ablation > 0.0, promoter.correlation);
         assert!(found.found.is_sorted_by(|a, b| order(a) >= order(b)));
@@ -332,14 +350,14 @@ mod tests {
                 let ask = Ask { places: vec![place], ..Ask::default() };
                 let x = model.decoder.cache(&batch, ask, &Task::default()).unwrap().at(place).unwrap();
                 let code = sae.encode(&x).unwrap().narrow(2, promoter.feature, 1).unwrap();
-                codes.extend(code.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                codes.extend(code.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().skip(without_first));
                 let which = FeatureChoice::Only(vec![promoter.feature]);
                 let hook =
                     OnFeatures::new(sae.clone(), &which, ErrorTreatment::Kept, Box::new(Action::Zero.begin())).unwrap();
                 let without = p(vec![hook.at(model.decoder.config(), "resid_post.1", None).unwrap()]);
                 let clean = p(Vec::new());
-                falls.extend(clean.iter().zip(without).map(|(clean, without)| clean - without));
-                chances.extend(clean);
+                falls.extend(clean.iter().zip(without).map(|(clean, without)| clean - without).skip(without_first));
+                chances.extend(clean.into_iter().skip(without_first));
             }
             let active = codes.iter().filter(|code| **code != 0.0).count();
             assert_eq!(promoter.fired, active as u64);
@@ -359,10 +377,10 @@ mod tests {
     #[test]
     fn what_cannot_be_ranked_is_refused() {
         let (model, sae) = model();
-        let error = ranked(&model, &sae, &rows(), &[20], 2, &Task::default()).unwrap_err();
+        let error = ranked(&model, &sae, &rows(), &[20], &few(), &Task::default()).unwrap_err();
         assert!(error.message.starts_with("expected tokens below 20"), "{error:?}");
-        assert!(ranked(&model, &sae, &rows(), &[], 2, &Task::default()).is_err());
+        assert!(ranked(&model, &sae, &rows(), &[], &few(), &Task::default()).is_err());
         let nowhere = crate::sae::baselines::neurons_relu(16, None).unwrap();
-        assert!(ranked(&model, &nowhere, &rows(), &[3], 2, &Task::default()).is_err());
+        assert!(ranked(&model, &nowhere, &rows(), &[3], &few(), &Task::default()).is_err());
     }
 }

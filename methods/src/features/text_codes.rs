@@ -115,6 +115,15 @@ impl TextCodes {
         self.ids.is_empty()
     }
 
+    /// Sets the activations at the first tokens of each row to 0.
+    pub fn silence_first(&mut self, count: usize) {
+        for codes in &mut self.codes {
+            for (start, end) in self.starts.iter().zip(self.starts.iter().skip(1)) {
+                codes[*start..(start + count).min(*end)].fill(0.0);
+            }
+        }
+    }
+
     /// Returns the values of a label, if the text has it.
     pub fn label(&self, name: &str) -> Option<&[u32]> {
         self.labels.iter().find(|(column, _)| column.name == name).map(|(_, values)| values.as_slice())
@@ -284,6 +293,11 @@ pub(super) mod tests {
         )
         .unwrap();
         assert_eq!(some.codes[1], found.codes[1][..16]);
+        let mut silenced = some.clone();
+        silenced.silence_first(3);
+        let is_silent = |at: usize| at % 8 < 3;
+        assert!((0..16).all(|at| silenced.codes[1][at] == if is_silent(at) { 0.0 } else { some.codes[1][at] }));
+        assert_ne!(silenced.codes, some.codes);
         let error =
             TextCodes::of(&model, &[sae], &[(0, 16)], &text, TextLimits::default(), &Task::default()).unwrap_err();
         assert_eq!(error.message, "expected a feature below 16 of resid_post.1, found 16");

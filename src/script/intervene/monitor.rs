@@ -18,6 +18,9 @@ crate::options! {
         site: Option<String> = None => usually("none, for features alone");
         /// A score above it raises an alarm: one for all that is watched, or one for each.
         threshold: Vec<f64> = vec![0.0];
+        /// Number of first positions of a text that raise no alarm and do not count in its score. In many models the
+        /// activations of the first token are many times as long as all others, and its score is the largest of each text.
+        without_first: usize = 0;
     }
 
     /// Options of a monitor that watches texts.
@@ -112,7 +115,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn monitor(_ctx: NativeCallContext, watched: Any, options: Options) -> Fallible<Monitor> {
-        let MonitorOptions { site, threshold } = taken(options)?;
+        let MonitorOptions { site, threshold, without_first } = taken(options)?;
         let given = given("watched", &watched).elements();
         let sensors = given.iter().map(|one| super::sensor(one, site.as_deref())).collect::<Result<Vec<_>>>()?;
         if site.is_some() && sensors.iter().all(|sensor| matches!(sensor, Sensor::Feature { .. })) {
@@ -120,7 +123,7 @@ pub mod functions {
                 .about("site")
                 .into());
         }
-        Ok(Monitor(core::Monitor::new(sensors, &threshold)?.into()))
+        Ok(Monitor(core::Monitor { without_first, ..core::Monitor::new(sensors, &threshold)? }.into()))
     }
 
     /// Reads a monitor that `mon.save` wrote; a file with anything else is refused.

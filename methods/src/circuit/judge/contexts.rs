@@ -185,15 +185,16 @@ impl Contexts {
         };
         let is_token = |id: &u32| tokens.contains(id);
         let seed = options.seed.sample();
+        let first = options.without_first;
         let mut due: Vec<usize> =
-            (0..rows.ids.len()).filter(|number| rows.row(*number).iter().skip(1).any(is_token)).collect();
+            (0..rows.ids.len()).filter(|number| rows.row(*number).iter().skip(first + 1).any(is_token)).collect();
         let due_rows = due.len();
         if let Some(most) = options.contexts.filter(|most| *most < due_rows) {
             due = due.sample(&mut stream(seed, "rows in which the tokens come next", 0), most).copied().collect();
             due.sort_unstable();
         }
         let due = due.into_iter().filter_map(|number| {
-            let (due, elsewhere) = split_by_next(rows.row(number), tokens);
+            let (due, elsewhere) = split_by_next(rows.row(number), first, tokens);
             let spots =
                 due.into_iter().map(|column| RowSpot { column, is_due: true, label: rows.label(number, column) });
             let spots = spots.chain(elsewhere.into_iter().map(RowSpot::elsewhere));
@@ -223,10 +224,10 @@ impl Contexts {
     }
 }
 
-/// Returns the positions of a row where one of the tokens comes next, and some positions before the last of these where
-/// another token does.
-fn split_by_next(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
-    let next = ids.iter().skip(1).enumerate();
+/// Returns the positions of a row, from one on, where one of the tokens comes next, and some positions before the last of
+/// these where another token does.
+fn split_by_next(ids: &[u32], first: usize, tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
+    let next = ids.iter().skip(1).enumerate().skip(first);
     let (due, others): (Vec<_>, Vec<_>) = next.partition(|(_, next)| tokens.contains(next));
     let column = |(column, _): (usize, &u32)| column;
     let due: Vec<usize> = due.into_iter().map(column).collect();
@@ -250,8 +251,9 @@ fn others(
     task: &Task,
 ) -> Result<Vec<MeasuredRow>> {
     let has = |number: usize| rows.row(number).iter().any(|id| tokens.contains(id));
+    let shortest = options.without_first + 1;
     let mut numbers: Vec<usize> =
-        (0..rows.ids.len()).filter(|number| rows.row(*number).len() > 1 && !has(*number)).collect();
+        (0..rows.ids.len()).filter(|number| rows.row(*number).len() > shortest && !has(*number)).collect();
     numbers.shuffle(&mut stream(options.seed.sample(), "rows of other text", 0));
     let bar = task.begin("looking for other text", Some(options.unrelated.min(numbers.len()) as u64));
     let longest = rows.ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
@@ -261,11 +263,11 @@ fn others(
             break;
         }
         let some = numbers.iter().map(|number| rows.row(*number).to_vec()).collect();
-        let is_silent = silent(model, target.stage, target.feature, some, task)?;
+        let is_silent = silent(model, target, some, options.without_first, task)?;
         let before = found.len();
         for (number, _) in numbers.iter().zip(is_silent).filter(|(_, is_silent)| *is_silent) {
             let ids = rows.row(*number);
-            let columns: Vec<usize> = (0..ids.len() - 1).collect();
+            let columns: Vec<usize> = (options.without_first..ids.len() - 1).collect();
             found.extend(MeasuredRow::of(ids, spread(&columns).into_iter().map(RowSpot::elsewhere).collect()));
         }
         bar.advance((found.len() - before) as u64);
@@ -274,14 +276,15 @@ fn others(
     Ok(found)
 }
 
-/// Returns whether a feature is inactive in each whole row.
-fn silent(model: &Model, stage: &Stage, feature: usize, rows: Vec<Vec<u32>>, task: &Task) -> Result<Vec<bool>> {
+/// Returns whether a feature is inactive in each row, from a position on.
+fn silent(model: &Model, target: &JudgedFeature, rows: Vec<Vec<u32>>, first: usize, task: &Task) -> Result<Vec<bool>> {
+    let JudgedFeature { stage, feature, .. } = *target;
     let batch = Batch::new(rows)?;
     let ask = Ask { places: vec![stage.place], ..Ask::default() };
     let x = model.decoder.cache(&batch, ask, task)?.at(stage.place)?;
     let codes = CodeReader::new(&stage.sae, feature, ParentReading::Code)?.of(&x.flatten(0, 1)?, task)?;
     let of_rows = codes.chunks(batch.width()).zip(batch.lengths());
-    Ok(of_rows.map(|(codes, length)| codes.iter().take(length).all(|code| *code == 0.0)).collect())
+    Ok(of_rows.map(|(codes, length)| codes.iter().take(length).skip(first).all(|code| *code == 0.0)).collect())
 }
 
 #[cfg(test)]
@@ -290,10 +293,11 @@ mod tests {
 
     #[test]
     fn positions_are_told_apart_by_the_token_that_comes_next() {
-        assert_eq!(split_by_next(&[1, 9, 2, 8, 3], &[8, 9]), (vec![0, 2], vec![1]));
-        assert_eq!(split_by_next(&[9, 4, 4], &[9]), (vec![], vec![]));
+        assert_eq!(split_by_next(&[1, 9, 2, 8, 3], 0, &[8, 9]), (vec![0, 2], vec![1]));
+        assert_eq!(split_by_next(&[1, 9, 2, 8, 3], 1, &[8, 9]), (vec![2], vec![1]));
+        assert_eq!(split_by_next(&[9, 4, 4], 0, &[9]), (vec![], vec![]));
         let long: Vec<u32> = (0..12).chain([50]).collect();
-        assert_eq!(split_by_next(&long, &[50]), (vec![11], vec![0, 3, 6, 9]));
+        assert_eq!(split_by_next(&long, 0, &[50]), (vec![11], vec![0, 3, 6, 9]));
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct JudgedRuns<'a> {
     reader: CodeReader,
     tokens: &'a [u32],
     pub contexts: Contexts,
+    /// The number of first positions of each row that are not changed.
+    without_first: usize,
     /// The mean activation of each feature over all positions of the text, level by level.
     means: Vec<Vec<f32>>,
 }
@@ -105,17 +107,17 @@ impl<'a> JudgedRuns<'a> {
         model: &'a Model,
         stages: &'a [Stage],
         survey: &'a Survey,
-        level: usize,
         feature: usize,
         tokens: &'a [u32],
         contexts: Contexts,
+        without_first: usize,
     ) -> Result<Self> {
-        let stages = stages.get(..=level).ok_or_else(|| err!(Bug, "a target at level {level}"))?;
+        let level = stages.len().checked_sub(1).ok_or_else(|| err!(Bug, "a judgement without dictionaries"))?;
         let positions = survey.positions.max(1) as f64;
         let means = survey.dictionaries.iter().take(level);
         let means = means.map(|of| of.iter().map(|tally| (tally.sum / positions) as f32).collect()).collect();
         let reader = CodeReader::new(&stages[level].sae, feature, ParentReading::Code)?;
-        Ok(Self { model, stages, survey, level, reader, tokens, contexts, means })
+        Ok(Self { model, stages, survey, level, reader, tokens, contexts, without_first, means })
     }
 
     /// Returns the site of the dictionary at a level.
@@ -148,7 +150,7 @@ impl<'a> JudgedRuns<'a> {
             let lengths = part.batch.lengths();
             for (masses, codes) in masses.iter_mut().zip(&codes) {
                 for (row, length) in lengths.iter().enumerate() {
-                    for position in row * width..row * width + length {
+                    for position in row * width + self.without_first..row * width + length {
                         let (features, codes) = codes.row(position);
                         features.iter().zip(codes).for_each(|(f, code)| masses[*f as usize] += f64::from(*code));
                     }
@@ -258,13 +260,17 @@ impl<'a> JudgedRuns<'a> {
                 let stage = &self.stages[level];
                 let means = &self.means[level];
                 if let Some(change) = run.changes.get(level).filter(|change| !change.is_none()) {
-                    let flat = x.flatten(0, 1)?;
+                    // Where the run does not begin behind them, the first positions are set apart.
+                    let apart = self.without_first.saturating_sub(start).min(x.dim(1)?);
+                    let rest = x.narrow(1, apart, x.dim(1)? - apart)?;
+                    let flat = rest.flatten(0, 1)?;
                     let flat = if level == first {
-                        change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part))?
+                        change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part, apart))?
                     } else {
                         change.of(&stage.sae, means, &flat, task)?
                     };
-                    x = flat.reshape(x.shape())?;
+                    let changed = flat.reshape(rest.shape())?;
+                    x = if apart == 0 { changed } else { Tensor::cat(&[x.narrow(1, 0, apart)?, changed], 1)? };
                 }
                 x = self.behind(&some, x, stage.block..self.stages[level + 1].block, task)?;
             }
@@ -283,13 +289,13 @@ impl<'a> JudgedRuns<'a> {
         let mut starts = vec![None; lengths.len()];
         for (change, codes) in changes.iter().zip(&clean.codes).filter(|(change, _)| !change.is_none()) {
             if matches!(change, LevelChange::Only(..)) {
-                return (0..lengths.len()).map(|row| (0, row)).collect();
+                return (0..lengths.len()).map(|row| (self.without_first, row)).collect();
             }
             let is_named = change.names(codes.d_sae());
             for (row, (start, length)) in starts.iter_mut().zip(&lengths).enumerate() {
                 let is_changed =
                     |at: &usize| codes.row(row * width + at).0.iter().any(|feature| is_named[*feature as usize]);
-                *start = (0..start.unwrap_or(*length)).find(is_changed).or(*start);
+                *start = (self.without_first..start.unwrap_or(*length)).find(is_changed).or(*start);
             }
         }
         starts.into_iter().enumerate().filter_map(|(row, start)| Some((start?, row))).collect()
@@ -348,9 +354,9 @@ impl<'a> ChangedRows<'a> {
         Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
     }
 
-    /// Selects the feature activations of the rows and columns from those of a batch.
-    fn codes(&self, codes: &SparseCodes, part: &MeasuredBatch) -> SparseCodes {
-        let columns = self.start..self.batch.width();
+    /// Selects the feature activations of the rows and columns, but for some first ones, from those of a batch.
+    fn codes(&self, codes: &SparseCodes, part: &MeasuredBatch, apart: usize) -> SparseCodes {
+        let columns = self.start + apart..self.batch.width();
         let positions =
             self.rows.iter().flat_map(|row| columns.clone().map(move |column| row * part.batch.width() + column));
         codes.picked(&positions.collect::<Vec<_>>())

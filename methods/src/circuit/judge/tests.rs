@@ -1,12 +1,14 @@
 //! Evaluations compared with full forward passes with hooks.
 
 use super::change::LevelChange;
+use super::contexts::MeasuredBatch;
 use super::random::SetKind;
 use super::runs::{JudgedRun, RunMeasure, RunValues};
 use super::*;
 use crate::circuit::graph::{Edge, Node, Part};
-use crate::circuit::samples::{CONTEXT, FEATURES, found};
+use crate::circuit::samples::{self, CONTEXT, FEATURES, found};
 use crate::data::{Text, text};
+use crate::fixtures::config;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::FeatureChoice;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
@@ -59,8 +61,16 @@ fn evaluated(model: &Model, saes: &[Sae], graph: &Graph, options: &JudgeOptions)
     judge(model, &circuit, &text(), None, options, &Task::default())
 }
 
-/// Runs a whole pass with the features of each level set as the changes say.
-fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes: &[LevelChange]) -> Whole {
+/// Runs a whole pass with the features of each level set as the changes say, from a position on.
+fn plainly(
+    batch: &Batch,
+    model: &Model,
+    saes: &[Sae],
+    survey: &Survey,
+    changes: &[LevelChange],
+    first: usize,
+) -> Whole {
+    let positions: Vec<i64> = (first as i64..batch.width() as i64).collect();
     let mut hooks: Vec<BoundHook> = Vec::new();
     for (level, change) in changes.iter().enumerate() {
         let (which, rest, action) = match change {
@@ -76,7 +86,7 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
             }
         };
         let hook = OnFeatures::new(saes[level].clone(), &which, rest, Box::new(action.begin())).unwrap();
-        hooks.push(hook.at(model.decoder.config(), &format!("resid_post.{level}"), None).unwrap());
+        hooks.push(hook.at(model.decoder.config(), &format!("resid_post.{level}"), Some(positions.clone())).unwrap());
     }
     let places = crate::model::site::select(model.decoder.config(), "resid_post.2").unwrap();
     model.decoder.run(batch, Ask { hooks, places, positions: None }, &Task::default()).unwrap()
@@ -84,19 +94,26 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
 
 /// Makes runs on all rows of the text, with the survey of the evaluation.
 fn with_runs(check: impl FnOnce(&JudgedRuns, &Model, &[Sae], &Survey)) {
-    let (model, saes, _) = found();
-    let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
+    with_runs_behind(0, true, check);
+}
+
+/// Makes runs that leave the first positions as they are, of a model in which positions see earlier ones, or all.
+fn with_runs_behind(without_first: usize, causal: bool, check: impl FnOnce(&JudgedRuns, &Model, &[Sae], &Survey)) {
+    let (_, saes, _) = found();
+    let model = samples::model(Config { layers: 3, causal, ..config() });
+    let skip = harvest::Skipped { without_first, ..harvest::Skipped::default() };
+    let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), skip };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed: 0 };
     let text = text();
     let reading = harvest::TextReading::new(&model, &text, &harvesting);
     let survey = Survey::of(&saes, reading, kept, &Task::default()).unwrap();
     let target = target(&survey);
-    let options = options();
+    let options = JudgeOptions { without_first, ..options() };
     let stages = Stage::all(&model, &saes).unwrap();
     let rows = TextRows::of(&model, &text, CONTEXT, None, &Task::default()).unwrap();
     let judged = JudgedFeature { stage: &stages[2], feature: target, tally: survey.dictionaries[2].get(target) };
     let contexts = Contexts::of(&model, &judged, &rows, &TOKEN_IDS, &options, &Task::default()).unwrap();
-    let runs = JudgedRuns::of(&model, &stages, &survey, 2, target, &TOKEN_IDS, contexts).unwrap();
+    let runs = JudgedRuns::of(&model, &stages, &survey, target, &TOKEN_IDS, contexts, without_first).unwrap();
     check(&runs, &model, &saes, &survey);
 }
 
@@ -133,7 +150,13 @@ fn all_rows_are_looked_at() {
 
 #[test]
 fn runs_from_the_first_change_on_show_what_whole_passes_show() {
-    with_runs(|runs, model, saes, survey| {
+    for (without_first, causal) in [(0, true), (2, true), (2, false)] {
+        runs_are_whole_passes(without_first, causal);
+    }
+}
+
+fn runs_are_whole_passes(without_first: usize, causal: bool) {
+    with_runs_behind(without_first, causal, |runs, model, saes, survey| {
         let target = target(survey);
         let sets = [
             vec![],
@@ -152,24 +175,31 @@ fn runs_from_the_first_change_on_show_what_whole_passes_show() {
             let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} and {b}: {changes:?}");
             for measure in RunMeasure::ALL {
                 let mut values = found.of(measure).iter();
-                for part in &runs.group(measure).parts {
-                    let whole = plainly(&part.batch, model, saes, survey, changes);
-                    let codes = saes[2].encode(&whole.cache.get("resid_post.2").unwrap()).unwrap();
-                    let p = normalise::softmax(&whole.logits, -1).unwrap();
-                    let before = plainly(&part.batch, model, saes, survey, &[]).logits;
-                    let before = normalise::softmax(&before, -1).unwrap();
-                    for spot in &part.spots {
-                        let at = |x: &Tensor| -> Vec<f64> {
-                            let row = x.get(spot.within).unwrap().get(spot.column).unwrap().to_vec1::<f32>().unwrap();
-                            row.into_iter().map(f64::from).collect()
-                        };
-                        let expected = match measure {
-                            RunMeasure::Code => at(&codes)[target],
-                            RunMeasure::Chance => at(&p)[0] + at(&p)[2],
-                            RunMeasure::Kl => at(&before).iter().zip(at(&p)).map(|(p, q)| p * (p / q).ln()).sum(),
-                        };
-                        close(*values.next().unwrap(), expected);
-                    }
+                let spots = |part: &MeasuredBatch| {
+                    let rows = part.batch.rows().to_vec();
+                    part.spots.clone().into_iter().map(move |spot| (spot, rows[spot.within].clone()))
+                };
+                for (spot, row) in runs.group(measure).parts.iter().flat_map(spots) {
+                    assert!(spot.column >= without_first);
+                    let batch = Batch::new(vec![row]).unwrap();
+                    let at = |x: &Tensor| -> Vec<f64> {
+                        let row = x.get(0).unwrap().get(spot.column).unwrap().to_vec1::<f32>().unwrap();
+                        row.into_iter().map(f64::from).collect()
+                    };
+                    let chances = |run: &Whole| at(&normalise::softmax(&run.logits, -1).unwrap());
+                    let whole = plainly(&batch, model, saes, survey, changes, without_first);
+                    let p = chances(&whole);
+                    let expected = match measure {
+                        RunMeasure::Code => {
+                            at(&saes[2].encode(&whole.cache.get("resid_post.2").unwrap()).unwrap())[target]
+                        }
+                        RunMeasure::Chance => p[0] + p[2],
+                        RunMeasure::Kl => {
+                            let before = chances(&plainly(&batch, model, saes, survey, &[], 0));
+                            before.iter().zip(p).map(|(p, q)| p * (p / q).ln()).sum()
+                        }
+                    };
+                    close(*values.next().unwrap(), expected);
                 }
                 assert!(values.next().is_none());
             }

@@ -49,11 +49,11 @@ pub fn effects(
     options: &TreeOptions,
     task: &Task,
 ) -> Result<Vec<Effects>> {
-    let way = options.way;
+    let TreeOptions { way, without_first, .. } = *options;
     let mut searches = Vec::with_capacity(targets.len());
     for target in targets {
         let reader = CodeReader::new(&to.sae, target.feature, options.read)?;
-        let search = EffectSearch { model, from, to, reader, way, task };
+        let search = EffectSearch { model, from, to, reader, way, without_first, task };
         searches.push((search, streams(model, from, &target.texts, task)?));
     }
     let texts = targets.iter().zip(&searches).flat_map(|(target, (search, streams))| {
@@ -111,6 +111,7 @@ struct EffectSearch<'a> {
     to: &'a Stage,
     reader: CodeReader,
     way: TreeIntervention,
+    without_first: usize,
     task: &'a Task,
 }
 
@@ -173,7 +174,7 @@ impl<'a> ActiveText<'a> {
         let input = dtype::convert(stream, sae.parts().encoder.dtype())?;
         let found = sae.encode_sparse(&input, search.task)?;
         let mut codes = Vec::with_capacity(found.count());
-        for column in 0..found.rows() {
+        for column in search.without_first..found.rows() {
             let (features, values) = found.row(column);
             codes.extend(features.iter().zip(values).map(|(feature, code)| (*feature, column, *code)));
         }
@@ -234,7 +235,11 @@ impl<'a> ActiveText<'a> {
                 let columns = Tensor::new(columns, self.stream.device())?;
                 (self.stream.clone(), (self.stream.index_select(&columns, 0)? - written)?)
             }
-            TreeIntervention::Restore => (self.stream.zeros_like()?, written),
+            TreeIntervention::Restore => {
+                let first = self.search.without_first.min(self.tokens.len());
+                let rest = self.stream.narrow(0, first, self.tokens.len() - first)?.zeros_like()?;
+                (Tensor::cat(&[self.stream.narrow(0, 0, first)?, rest], 0)?, written)
+            }
         };
         let found = self.target(&stream, &changed, &places, features.len())?;
         Ok(features.into_iter().zip(found).collect())

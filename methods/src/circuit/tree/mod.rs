@@ -78,7 +78,8 @@ impl TreeText {
         let saes = leading_to(model, saes, target).map_err(|e| e.about("saes"))?;
         let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
         let context = Some(row_length(model, options.context, CONTEXT));
-        let harvesting = harvest::HarvestOptions { context, ..harvest::HarvestOptions::default() };
+        let skip = harvest::Skipped { without_first: options.without_first, ..harvest::Skipped::default() };
+        let harvesting = harvest::HarvestOptions { context, skip };
         let text = text.limited(options.tokens.max(1) as u64);
         let survey = Survey::of(&saes, harvest::TextReading::new(model, &text, &harvesting), kept, task)?;
         Ok(Self { saes, survey })

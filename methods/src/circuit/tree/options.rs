@@ -71,6 +71,9 @@ crate::options! {
         tokens: usize = 50_000;
         /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("64");
+        /// Number of first positions of each row where no feature is read or ablated. Attention of many models rests on
+        /// the first token, so that what ablates it changes all that follows.
+        without_first: usize = 0;
     }
 }
 

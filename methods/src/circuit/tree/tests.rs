@@ -15,13 +15,26 @@ fn texts() -> Vec<Vec<u32>> {
 }
 
 /// Computes the target's activation at the last token of a text, in a full pass in which one feature is set to 0.
-fn plainly(model: &Model, (from, to): (&Stage, &Stage), target: usize, text: &[u32], feature: Option<usize>) -> f64 {
+fn plainly(model: &Model, stages: (&Stage, &Stage), target: usize, text: &[u32], feature: Option<usize>) -> f64 {
+    plainly_behind(model, stages, target, text, feature, 0)
+}
+
+/// Computes the same with the feature set to 0 from a position on.
+fn plainly_behind(
+    model: &Model,
+    (from, to): (&Stage, &Stage),
+    target: usize,
+    text: &[u32],
+    feature: Option<usize>,
+    first: usize,
+) -> f64 {
+    let positions: Vec<i64> = (first as i64..text.len() as i64).collect();
     let batch = Batch::new(vec![text.to_vec()]).unwrap();
     let hooks = feature.map(|feature| {
         let zero = Box::new(Action::Zero.begin());
         let hook =
             OnFeatures::new(from.sae.clone(), &FeatureChoice::Only(vec![feature]), ErrorTreatment::Kept, zero).unwrap();
-        hook.at(model.decoder.config(), &from.place.to_string(), None).unwrap()
+        hook.at(model.decoder.config(), &from.place.to_string(), Some(positions)).unwrap()
     });
     let ask = Ask { hooks: hooks.into_iter().collect(), places: vec![to.place], positions: None };
     let x = model.decoder.cache(&batch, ask, &Task::default()).unwrap().at(to.place).unwrap();
@@ -80,6 +93,31 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
             }
         }
     }
+}
+
+#[test]
+fn first_positions_are_left_as_they_are() {
+    let (model, saes, _) = found();
+    let [from, to] = [0, 1].map(|at: usize| Stage::new(&model, &saes[at]).unwrap());
+    let target = EffectTarget { feature: active(&model, &to), texts: vec![texts().swap_remove(0)] };
+    let options = TreeOptions { without_first: 2, ..TreeOptions::default() };
+    let of = |options: &TreeOptions| {
+        effects(&model, &from, &to, std::slice::from_ref(&target), options, &Task::default()).unwrap().remove(0)
+    };
+    let found = of(&options);
+    let text = &target.texts[0];
+    let whole = plainly(&model, (&from, &to), target.feature, text, None);
+    for feature in 0..FEATURES {
+        let without = plainly_behind(&model, (&from, &to), target.feature, text, Some(feature), 2);
+        let expected = (whole - without) / whole;
+        assert!((found.mean[feature] - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{feature}: {expected}");
+    }
+    assert_ne!(found.mean, of(&TreeOptions::default()).mean);
+    // Alone, a feature that is active in the first positions only restores what these do by themselves.
+    let alone = TreeOptions { way: TreeIntervention::Restore, ..options.clone() };
+    let all = TreeOptions { without_first: text.len(), ..alone.clone() };
+    assert_eq!(of(&all).active.iter().sum::<u32>(), 0);
+    assert_ne!(of(&alone).mean, of(&TreeOptions { without_first: 0, ..alone }).mean);
 }
 
 /// Returns the feature of the last dictionary that is active most often.

@@ -31,7 +31,18 @@ crate::options! {
     pub struct DescribeOptions {
         /// Seed of the fragments drawn for the scores.
         seed: Seed = Seed::default() => usually(OF_CALL);
+        /// Number of first positions of each row where features count as inactive.
+        without_first: usize = 0;
         with text: FeatureTextOptions;
+    }
+}
+
+impl DescribeOptions {
+    /// Returns the activations of features that are described.
+    pub fn read(&self, model: &Model, list: &FeatureList, text: &Text, task: &Task) -> Result<TextCodes> {
+        let mut read = TextCodes::of(model, &list.saes, &list.features, text, self.text.limits(), task)?;
+        read.silence_first(self.without_first);
+        Ok(read)
     }
 }
 
@@ -70,7 +81,7 @@ pub fn describe(
     options: &DescribeOptions,
     task: &Task,
 ) -> Result<Vec<FeatureDescription>> {
-    let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
+    let read = options.read(model, list, text, task)?;
     of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))
 }
 

@@ -1,7 +1,6 @@
 //! Thresholds of a monitor from honest texts alone, as it is deployed: none that should raise an alarm is needed, and the rate
 //! of false alarms is what is promised.
 
-use super::run::largest;
 use super::{FittedThresholds, Monitor};
 use crate::base::bootstrap::wilson;
 use crate::common::*;
@@ -55,16 +54,16 @@ impl Monitor {
             let below_all = scores.last().map_or(f64::NEG_INFINITY, |lowest| lowest.next_down());
             scores.get(among - 1).copied().unwrap_or(below_all)
         };
-        let scores = largest(&self.scores(model, texts, task)?, self.sensors.len())?;
+        let scores = self.largest(model, texts, task)?;
         let thresholds = scores.into_iter().map(threshold).collect();
         let model = model.name().to_string();
         let fitted = FittedThresholds { false_positive_rate: rate, texts: count, model, on_new_texts: true };
-        Ok(Self { sensors: self.sensors.clone(), thresholds, fitted: Some(fitted) })
+        Ok(Self { thresholds, fitted: Some(fitted), ..self.clone() })
     }
 
     /// Counts the texts that raise an alarm, none of which should.
     pub fn false_alarms(&self, model: &Model, texts: &[Vec<u32>], task: &Task) -> Result<AlarmRate> {
-        let scores = largest(&self.scores(model, texts, task)?, self.sensors.len())?;
+        let scores = self.largest(model, texts, task)?;
         let is_alarm =
             |text: &usize| scores.iter().zip(&self.thresholds).any(|(scores, threshold)| scores[*text] > *threshold);
         let alarms = (0..texts.len()).filter(is_alarm).count();

@@ -1,7 +1,6 @@
 //! Thresholds of a monitor from labelled texts, and its performance on other texts. The score of a text is the largest
 //! one of its positions.
 
-use super::run::largest;
 use super::{FittedThresholds, Monitor};
 use crate::base::bootstrap::intervals;
 use crate::common::*;
@@ -53,7 +52,7 @@ impl Monitor {
                 .about("y"));
         }
         let groups = RowGroups::or_rows(options.groups.as_ref(), texts.len())?;
-        let scores = largest(&self.scores(model, texts, task)?, self.sensors.len())?;
+        let scores = self.largest(model, texts, task)?;
         let has_it = labels.of_row.iter().map(|class| *class == 1).collect();
         Ok(LabelledTexts { monitor: self, scores, has_it, groups })
     }
@@ -75,7 +74,7 @@ impl Monitor {
         let rate = options.false_positive_rate;
         let model = model.name().to_string();
         let fitted = FittedThresholds { false_positive_rate: rate, texts: honest, model, on_new_texts: false };
-        Ok(Self { sensors: self.sensors.clone(), thresholds, fitted: Some(fitted) })
+        Ok(Self { thresholds, fitted: Some(fitted), ..self.clone() })
     }
 }
 

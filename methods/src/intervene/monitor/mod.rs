@@ -74,6 +74,8 @@ impl Sensor {
 pub struct Monitor {
     pub sensors: Vec<Sensor>,
     pub thresholds: Vec<f64>,
+    /// The number of first positions of a text that raise no alarm and do not count in its score.
+    pub without_first: usize,
     /// The source of the thresholds, if they were fitted.
     pub fitted: Option<FittedThresholds>,
 }
@@ -119,7 +121,7 @@ impl Monitor {
                     .about("threshold"));
             }
         };
-        Ok(Self { sensors, thresholds, fitted: None })
+        Ok(Self { sensors, thresholds, without_first: 0, fitted: None })
     }
 
     /// Returns the site that each sensor reads in a model, which must be as wide there.

@@ -70,13 +70,32 @@ impl Monitor {
         Ok(found)
     }
 
+    /// Returns the largest score of each text, sensor by sensor: `[sensor][text]`. Refuses scores that are not numbers.
+    pub fn largest(&self, model: &Model, texts: &[Vec<u32>], task: &Task) -> Result<Vec<Vec<f64>>> {
+        let scores = self.scores(model, texts, task)?;
+        let of = |sensor: usize| {
+            let most = |(text, scores): (usize, &Vec<Vec<f64>>)| {
+                let scores = scores[sensor].get(self.without_first..).unwrap_or_default();
+                if scores.iter().any(|score| score.is_nan()) || scores.is_empty() {
+                    let which = if self.without_first > 0 { " behind the first ones" } else { "" };
+                    Err(err!(Numeric, "expected a score for each position{which} of text {text}, found none or NaN")
+                        .about("x"))
+                } else {
+                    Ok(scores.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+                }
+            };
+            scores.iter().enumerate().map(most).collect::<Result<Vec<f64>>>()
+        };
+        (0..self.sensors.len()).map(of).collect()
+    }
+
     /// Returns all alarms of texts, in the order in which they are read; with `stop` those of the first token of each
     /// text that has any.
     pub fn watch(&self, model: &Model, texts: &[Vec<u32>], stop: bool, task: &Task) -> Result<Vec<Alarm>> {
         let mut alarms = Vec::new();
         for (text, scores) in self.scores(model, texts, task)?.into_iter().enumerate() {
             let length = scores.first().map_or(0, Vec::len);
-            for position in 0..length {
+            for position in self.without_first..length {
                 let before = alarms.len();
                 for (sensor, (scores, threshold)) in scores.iter().zip(&self.thresholds).enumerate() {
                     if scores[position] > *threshold {
@@ -149,27 +168,12 @@ impl Edit for MonitorHook<'_> {
         let mut heard = locked(&self.heard);
         for (sensor, scores) in self.which.iter().zip(found) {
             for (position, score) in at.columns.clone().zip(scores) {
-                if score > self.monitor.thresholds[*sensor] {
+                let counts = position >= self.monitor.without_first;
+                if counts && score > self.monitor.thresholds[*sensor] {
                     heard.push(Alarm { text: 0, position, sensor: *sensor, score });
                 }
             }
         }
         Ok(None)
     }
-}
-
-/// Returns the largest score of each text, sensor by sensor: `[sensor][text]`. Refuses scores that are not numbers.
-pub fn largest(scores: &[Vec<Vec<f64>>], sensors: usize) -> Result<Vec<Vec<f64>>> {
-    let of = |sensor: usize| {
-        let most = |(text, scores): (usize, &Vec<Vec<f64>>)| {
-            let scores = &scores[sensor];
-            if scores.iter().any(|score| score.is_nan()) || scores.is_empty() {
-                Err(err!(Numeric, "expected a score for each position of text {text}, found none or NaN").about("x"))
-            } else {
-                Ok(scores.iter().copied().fold(f64::NEG_INFINITY, f64::max))
-            }
-        };
-        scores.iter().enumerate().map(most).collect::<Result<Vec<f64>>>()
-    };
-    (0..sensors).map(of).collect()
 }

@@ -16,6 +16,8 @@ const FORMAT: &str = "microtome.monitor.1";
 struct SavedMonitor {
     format: String,
     fitted: Option<FittedThresholds>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    without_first: usize,
     watched: Vec<SavedSensor>,
 }
 
@@ -30,6 +32,10 @@ struct SavedSensor {
     direction: Option<Vec<f32>>,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Monitor {
     /// Writes the monitor into one file, atomically. Features are refused, since a file of numbers is no dictionary.
     pub fn save(&self, files: &Files, path: &Path) -> Result<PathBuf> {
@@ -38,7 +44,12 @@ impl Monitor {
         }
         let watched = self.sensors.iter().zip(&self.thresholds).map(|(sensor, threshold)| saved(sensor, *threshold));
         let watched = watched.collect::<Result<_>>()?;
-        let monitor = SavedMonitor { format: FORMAT.into(), fitted: self.fitted.clone(), watched };
+        let monitor = SavedMonitor {
+            format: FORMAT.into(),
+            fitted: self.fitted.clone(),
+            without_first: self.without_first,
+            watched,
+        };
         let text =
             serde_json::to_string_pretty(&monitor).map_err(|e| err!(Bug, "a monitor that cannot be written: {e}"))?;
         files.save_whole(path, text + "\n")
@@ -73,7 +84,7 @@ fn saved(sensor: &Sensor, threshold: f64) -> Result<SavedSensor> {
 
 /// Parses the monitor in the bytes of a file.
 fn read(bytes: &[u8]) -> Result<Monitor> {
-    let SavedMonitor { format, fitted, watched } =
+    let SavedMonitor { format, fitted, without_first, watched } =
         json::read(bytes, |e| err!(Format, "expected a file of a monitor, found other content: {e}"))?;
     if format != FORMAT {
         return Err(err!(Format, "expected a file of a monitor, `{FORMAT}`, found `{format}`")
@@ -92,5 +103,5 @@ fn read(bytes: &[u8]) -> Result<Monitor> {
         });
         thresholds.push(threshold);
     }
-    Ok(Monitor { fitted, ..Monitor::new(sensors, &thresholds)? })
+    Ok(Monitor { fitted, without_first, ..Monitor::new(sensors, &thresholds)? })
 }

@@ -64,6 +64,28 @@ fn scores_are_those_of_each_text_by_itself() {
 }
 
 #[test]
+fn first_positions_raise_no_alarm_and_are_not_in_the_score_of_a_text() {
+    let (model, sae) = model();
+    let task = Task::default();
+    let whole = Monitor { thresholds: vec![f64::NEG_INFINITY; 2], ..monitor(&model, &sae) };
+    let behind = Monitor { without_first: 2, ..whole.clone() };
+    let scores = whole.scores(&model, &texts(), &task).unwrap();
+    let largest = behind.largest(&model, &texts(), &task).unwrap();
+    for (text, scores) in scores.iter().enumerate() {
+        let expected = scores[0][2..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!(largest[0][text], expected);
+    }
+    let alarms = |monitor: &Monitor| monitor.watch(&model, &texts(), false, &task).unwrap();
+    let late: Vec<_> = alarms(&whole).into_iter().filter(|alarm| alarm.position >= 2).collect();
+    assert_eq!(alarms(&behind), late);
+    let options = MonitorRunOptions { stop: false, tokens: 3, temperature: 0.0, seed: SeedOptions::default() };
+    let written = behind.generate(&model, &[4, 9, 2], &options, 0, &task).unwrap();
+    assert_eq!(written.alarms.iter().map(|alarm| alarm.position).min(), Some(2));
+    let short = behind.largest(&model, &[vec![1, 2]], &task).unwrap_err();
+    assert!(short.message.contains("behind the first ones of text 0"), "{short:?}");
+}
+
+#[test]
 fn what_is_written_is_watched_as_what_is_read_and_stops_where_it_is_heard() {
     let (model, sae) = model();
     let whole = monitor(&model, &sae);
@@ -125,7 +147,7 @@ fn calibrated_thresholds_are_order_statistics_of_honest_texts_and_keep_to_their_
     let calibrated = |monitor: &Monitor, texts: &[Vec<u32>], rate: f64| {
         monitor.calibrated(&model, texts, &CalibrationOptions { false_positive_rate: rate }, &task)
     };
-    let mut scores = run::largest(&one.scores(&model, &honest, &task).unwrap(), 1).unwrap().remove(0);
+    let mut scores = one.largest(&model, &honest, &task).unwrap().remove(0);
     scores.sort_by(|a, b| b.total_cmp(a));
     // Of 39 texts and a new one, the new one is among the k largest with a probability of k / 40.
     for (rate, among) in [(0.025, 1), (0.05, 2), (0.074, 2), (0.1, 4), (0.975, 39)] {
@@ -186,10 +208,12 @@ fn a_monitor_that_is_saved_and_loaded_gives_the_same_alarms() {
     let honest: Vec<Vec<u32>> = texts().into_iter().cycle().take(19).collect();
     let calibrated =
         plain.calibrated(&model, &honest, &CalibrationOptions { false_positive_rate: 0.2 }, &task).unwrap();
-    for monitor in [plain, fitted, calibrated] {
+    let behind = Monitor { without_first: 2, ..plain.clone() };
+    for monitor in [plain, behind, fitted, calibrated] {
         monitor.save(&files, "guard.json".as_ref()).unwrap();
         let again = Monitor::load(&files, "guard.json".as_ref()).unwrap();
         assert_eq!((&again.thresholds, &again.fitted), (&monitor.thresholds, &monitor.fitted));
+        assert_eq!(again.without_first, monitor.without_first);
         let alarms = |monitor: &Monitor| {
             let found = monitor.watch(&model, &texts(), false, &task).unwrap();
             found.iter().map(|alarm| (alarm.text, alarm.position, alarm.sensor)).collect::<Vec<_>>()
