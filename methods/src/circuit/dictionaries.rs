@@ -97,7 +97,7 @@ impl Circuit {
         let numbers: Vec<usize> = self.feature_nodes().map(|(number, _)| number).collect();
         let names = numbers.iter().map(|number| self.graph.nodes[*number].name()).collect();
         let list = FeatureList { names, ..FeatureList::of(&self.features()?) };
-        let read = options.read(model, &list, text, task)?;
+        let read = options.read(model, &list, text, self.graph.without_first(), task)?;
         let found = describe::of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))?;
         let made = self.missing_cards(model, &numbers, &list, text.name(), &read, task)?;
         self.cards.resize(self.graph.nodes.len(), None);

@@ -23,6 +23,8 @@ const AT_ONCE: usize = 1 << 11;
 pub struct TextRows {
     ids: Vec<Vec<u32>>,
     labels: Option<(Column, Vec<Vec<u32>>)>,
+    /// The number of first positions of each row that are not measured.
+    without_first: usize,
 }
 
 impl TextRows {
@@ -30,13 +32,18 @@ impl TextRows {
         let tokenizer = tokenizer(model)?;
         let Some(by) = by else {
             let ids = pack::gathered(text, tokenizer, context, None, task, |row| Ok(row.ids))?;
-            return Ok(Self { ids, labels: None });
+            return Ok(Self { ids, labels: None, without_first: 0 });
         };
         let text = text.labelled();
         let column = pack::column(&text, by, task)?;
         let keep = |row: pack::Row| Ok((pack::values(&row, &column)?, row.ids));
         let (values, ids) = pack::gathered(&text, tokenizer, context, None, task, keep)?.into_iter().unzip();
-        Ok(Self { ids, labels: Some((column, values)) })
+        Ok(Self { ids, labels: Some((column, values)), without_first: 0 })
+    }
+
+    /// Returns the rows with some first positions that are not measured.
+    pub fn behind(self, without_first: usize) -> Self {
+        Self { without_first, ..self }
     }
 
     fn row(&self, number: usize) -> &[u32] {
@@ -185,7 +192,7 @@ impl Contexts {
         };
         let is_token = |id: &u32| tokens.contains(id);
         let seed = options.seed.sample();
-        let first = options.without_first;
+        let first = rows.without_first;
         let mut due: Vec<usize> =
             (0..rows.ids.len()).filter(|number| rows.row(*number).iter().skip(first + 1).any(is_token)).collect();
         let due_rows = due.len();
@@ -251,7 +258,7 @@ fn others(
     task: &Task,
 ) -> Result<Vec<MeasuredRow>> {
     let has = |number: usize| rows.row(number).iter().any(|id| tokens.contains(id));
-    let shortest = options.without_first + 1;
+    let shortest = rows.without_first + 1;
     let mut numbers: Vec<usize> =
         (0..rows.ids.len()).filter(|number| rows.row(*number).len() > shortest && !has(*number)).collect();
     numbers.shuffle(&mut stream(options.seed.sample(), "rows of other text", 0));
@@ -263,11 +270,11 @@ fn others(
             break;
         }
         let some = numbers.iter().map(|number| rows.row(*number).to_vec()).collect();
-        let is_silent = silent(model, target, some, options.without_first, task)?;
+        let is_silent = silent(model, target, some, rows.without_first, task)?;
         let before = found.len();
         for (number, _) in numbers.iter().zip(is_silent).filter(|(_, is_silent)| *is_silent) {
             let ids = rows.row(*number);
-            let columns: Vec<usize> = (options.without_first..ids.len() - 1).collect();
+            let columns: Vec<usize> = (rows.without_first..ids.len() - 1).collect();
             found.extend(MeasuredRow::of(ids, spread(&columns).into_iter().map(RowSpot::elsewhere).collect()));
         }
         bar.advance((found.len() - before) as u64);

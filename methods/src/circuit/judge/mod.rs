@@ -62,8 +62,8 @@ crate::options! {
         tokens: Option<usize> = None => usually("all that the text is limited to, else 40000");
         /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
-        /// Number of first positions of each row that are neither changed nor measured, as for the tree.
-        without_first: usize = 0;
+        /// Number of first positions of each row that are neither changed nor measured.
+        without_first: Option<usize> = None => usually("that of the tree's search");
     }
 }
 
@@ -117,18 +117,19 @@ pub fn judge(
     let features = by_level(graph, &stages)?;
     let context = row_length(model, options.context, CONTEXT);
     let seed = options.seed.sample();
-    let skip = harvest::Skipped { without_first: options.without_first, ..harvest::Skipped::default() };
+    let without_first = options.without_first.unwrap_or_else(|| graph.without_first());
+    let skip = harvest::Skipped { without_first, ..harvest::Skipped::default() };
     let harvesting = harvest::HarvestOptions { context: Some(context), skip };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed };
     let survey = Survey::of(&circuit.saes, harvest::TextReading::new(model, &text, &harvesting), kept, task)?;
-    let rows = TextRows::of(model, &text, context, by.as_deref(), task)?;
+    let rows = TextRows::of(model, &text, context, by.as_deref(), task)?.behind(without_first);
     let level = target.level;
     let feature = target.needed_feature()?;
     let tally = survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
     let judged = JudgedFeature { stage: &stages[level], feature, tally };
     let contexts = Contexts::of(model, &judged, &rows, &tokens, options, task)?;
     drop(rows);
-    let runs = JudgedRuns::of(model, &stages[..=level], &survey, feature, &tokens, contexts, options.without_first)?;
+    let runs = JudgedRuns::of(model, &stages[..=level], &survey, feature, &tokens, contexts, without_first)?;
     let pool = Pool::of(&runs, &features, options.seed.draws(), task)?;
     let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
     check_draws(options.draws, features.iter().map(Vec::len).sum::<usize>().max(3))?;

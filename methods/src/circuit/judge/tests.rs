@@ -108,9 +108,9 @@ fn with_runs_behind(without_first: usize, causal: bool, check: impl FnOnce(&Judg
     let reading = harvest::TextReading::new(&model, &text, &harvesting);
     let survey = Survey::of(&saes, reading, kept, &Task::default()).unwrap();
     let target = target(&survey);
-    let options = JudgeOptions { without_first, ..options() };
+    let options = options();
     let stages = Stage::all(&model, &saes).unwrap();
-    let rows = TextRows::of(&model, &text, CONTEXT, None, &Task::default()).unwrap();
+    let rows = TextRows::of(&model, &text, CONTEXT, None, &Task::default()).unwrap().behind(without_first);
     let judged = JudgedFeature { stage: &stages[2], feature: target, tally: survey.dictionaries[2].get(target) };
     let contexts = Contexts::of(&model, &judged, &rows, &TOKEN_IDS, &options, &Task::default()).unwrap();
     let runs = JudgedRuns::of(&model, &stages, &survey, target, &TOKEN_IDS, contexts, without_first).unwrap();

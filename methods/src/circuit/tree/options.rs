@@ -1,6 +1,7 @@
 //! The options of a tree.
 
 use crate::base::{Cell, order};
+use crate::circuit::Graph;
 
 crate::choices! {
     /// Rankings of children.
@@ -43,6 +44,9 @@ crate::choices! {
         Pre = "pre",
     }
 }
+
+/// The name by which a graph keeps the number of first positions that its search left out.
+const WITHOUT_FIRST: &str = "without_first";
 
 crate::options! {
     /// Options of the search for a tree; the defaults are those of Cunningham et al. 2023, section 5.
@@ -90,7 +94,8 @@ impl TreeOptions {
             ("read", self.read.word().into()),
         ];
         let most = self.max_nodes.map(|most| ("max_nodes", Cell::from(most)));
-        pairs.into_iter().chain(most).map(|(name, value)| (name.to_string(), value)).collect()
+        let first = (self.without_first > 0).then(|| (WITHOUT_FIRST, Cell::from(self.without_first)));
+        pairs.into_iter().chain(most).chain(first).map(|(name, value)| (name.to_string(), value)).collect()
     }
 
     /// Returns the children, and the feature that is shown, too, because its ablation raises the target.
@@ -110,6 +115,17 @@ impl TreeOptions {
             (Rank::Signed, TreeIntervention::Ablate) => {
                 (strongest(self.children, &|effect| effect), strongest(1, &|effect| -effect).pop())
             }
+        }
+    }
+}
+
+impl Graph {
+    /// Returns the number of first positions of each row that the search of a tree left out, 0 for other graphs.
+    pub fn without_first(&self) -> usize {
+        let cell = self.made.iter().find(|(name, _)| name == WITHOUT_FIRST).map(|(_, cell)| cell);
+        match cell {
+            Some(Cell::Int(count)) => usize::try_from(*count).unwrap_or_default(),
+            _ => 0,
         }
     }
 }
@@ -137,5 +153,9 @@ mod tests {
         assert_eq!(settings[3], ("rank".to_string(), Cell::from("abs")));
         assert_eq!(settings[4], ("depth".to_string(), Cell::from("paper")));
         assert_eq!(settings[5], ("way".to_string(), Cell::from("ablate")));
+        let graph = Graph { made: settings, ..Graph::default() };
+        assert_eq!(graph.without_first(), 0);
+        let settings = TreeOptions { without_first: 2, ..TreeOptions::default() }.settings();
+        assert_eq!(Graph { made: settings, ..Graph::default() }.without_first(), 2);
     }
 }

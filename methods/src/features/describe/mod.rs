@@ -32,16 +32,17 @@ crate::options! {
         /// Seed of the fragments drawn for the scores.
         seed: Seed = Seed::default() => usually(OF_CALL);
         /// Number of first positions of each row where features count as inactive.
-        without_first: usize = 0;
+        without_first: Option<usize> = None => usually("for the nodes of a tree that of its search, else 0");
         with text: FeatureTextOptions;
     }
 }
 
 impl DescribeOptions {
-    /// Returns the activations of features that are described.
-    pub fn read(&self, model: &Model, list: &FeatureList, text: &Text, task: &Task) -> Result<TextCodes> {
+    /// Returns the activations of features that are described. `first` is the number of first positions where they count
+    /// as inactive if the options do not say it.
+    pub fn read(&self, model: &Model, list: &FeatureList, text: &Text, first: usize, task: &Task) -> Result<TextCodes> {
         let mut read = TextCodes::of(model, &list.saes, &list.features, text, self.text.limits(), task)?;
-        read.silence_first(self.without_first);
+        read.silence_first(self.without_first.unwrap_or(first));
         Ok(read)
     }
 }
@@ -81,7 +82,7 @@ pub fn describe(
     options: &DescribeOptions,
     task: &Task,
 ) -> Result<Vec<FeatureDescription>> {
-    let read = options.read(model, list, text, task)?;
+    let read = options.read(model, list, text, 0, task)?;
     of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))
 }
 
