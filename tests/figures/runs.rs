@@ -65,10 +65,13 @@ impl Runs {
             let experiments = found.experiments_of(&dir.join(WITH).join(&told))?;
             found.experiments.extend(experiments);
         }
+        // The line that says who made the runs stands above the table of the model inside the program.
+        let made_by = found.made_by.clone();
         for model in folders(&dir.join(ON)) {
             let experiments = found.experiments_of(&dir.join(ON).join(&model))?;
             found.on.insert(model, experiments);
         }
+        found.made_by = made_by;
         found.gallery = std::fs::read_to_string(dir.join("made/scripts/README.md")).ok();
         found.sessions = Sessions::read(&dir.join(SESSIONS));
         Ok(found)
