@@ -2,7 +2,7 @@
 //! transformers. Writes `docs/benchmarks-forward.md`.
 //!
 //! `cargo bench --bench forward`; the peers are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
-//! interpreter that has them. With `--no-default-features` nothing uses AVX-512, matrix products included, and the page
+//! interpreter that has them. Where the CPU has no AVX-512, or with `--no-default-features`, by which nothing uses it, the page
 //! is `docs/benchmarks-forward-avx2.md`.
 
 #[path = "forward/closures.rs"]
@@ -16,7 +16,7 @@ mod products;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{BenchPage, Rows, child, milliseconds, rate, shapes, timed};
+use common::{BenchPage, Rows, child, instructions, milliseconds, rate, shapes, timed};
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
@@ -42,17 +42,13 @@ fn main() {
     passes(&mut rows, &peers);
     closures::rows(&mut rows);
     loading::rows(&mut rows);
-    let (file, level) = if cfg!(feature = "avx512") {
-        ("benchmarks-forward.md", "With all instructions that the processor has.")
-    } else {
-        ("benchmarks-forward-avx2.md", "Built without AVX-512, matrix products included; the peers have it.")
-    };
+    let level = instructions();
     let sentences = format!(
         "{level} Times are medians of {RUNS} runs, ratios of medians of the same run. The model has the shape of Pythia-70M \
          (6 layers of 512, 8 heads, MLP of 2048, vocabulary 50304) and random weights in f32; it reads {TEXTS} texts of \
          {LENGTH} tokens, and writes {GENERATED} tokens after {PROMPT}."
     );
-    BenchPage::new("Benchmarks of the forward pass", "forward", sentences).in_file(file).publish(&rows);
+    BenchPage::new("Benchmarks of the forward pass", "forward", sentences).by_instructions().publish(&rows);
 }
 
 /// What TransformerLens below 4 records by default.

@@ -3,8 +3,8 @@
 //! Writes `docs/benchmarks-sae.md`.
 //!
 //! `cargo bench --bench sae`; the libraries are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
-//! interpreter that has dictionary-learning, sae-lens, eai-sparsify and umap-learn. With `--no-default-features` nothing uses AVX-512,
-//! matrix products included, and the page is `docs/benchmarks-sae-avx2.md`.
+//! interpreter that has dictionary-learning, sae-lens, eai-sparsify and umap-learn. Where the CPU has no AVX-512, or with
+//! `--no-default-features`, by which nothing uses it, the page is `docs/benchmarks-sae-avx2.md`.
 
 mod common;
 #[path = "sae/encode.rs"]
@@ -19,7 +19,7 @@ mod step;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, rate, seconds, timed};
+use common::{BenchPage, Rows, anywhere, eval, in_session, instructions, milliseconds, rate, seconds, timed};
 use microtome::base::memory;
 use microtome::sae::fit::{EncoderProducts, FitBatch};
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
@@ -51,9 +51,7 @@ const SHARES: [f64; 5] = [0.03, 0.06, 0.1, 0.2, 0.5];
 fn main() {
     memory::keep_freed();
     let mut rows = Rows::new();
-    if cfg!(feature = "avx512") {
-        real::rows(&mut rows);
-    }
+    real::rows(&mut rows);
     let numbers: Vec<usize> = [RUNS, D, K, ROWS].into_iter().chain(WIDTHS).collect();
     let peers = Peers::measure("sae.py", &numbers);
     let batches = step::batches();
@@ -65,21 +63,18 @@ fn main() {
     cross_layer(&mut rows);
     shares(&mut rows, &batches);
     map(&mut rows);
-    let (file, level, real) = if cfg!(feature = "avx512") {
-        ("benchmarks-sae.md", "With all instructions that the processor has.", real::SENTENCE)
-    } else {
-        ("benchmarks-sae-avx2.md", "Built without AVX-512, matrix products included; the peers have it.", "")
-    };
+    let level = instructions();
     let sentences = format!(
         "{level} Times are medians of {RUNS} steps after one that does not count, ratios those of medians of the same run. \
          Activations are {D} wide and random, a batch has {ROWS} rows, everything is f32; a step is whole: codes, gradients \
          of all weights, clipping, Adam, directions at length 1, and the count of dead features (none is dead). `topk` and \
          `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \
          libraries. The map is of {} random directions, by cosine, with 15 neighbours and {EPOCHS} epochs; umap-learn \
-         begins, as ours does, with principal components. {real}",
-        WIDTHS[0]
+         begins, as ours does, with principal components. {}",
+        WIDTHS[0],
+        real::SENTENCE
     );
-    BenchPage::new("Benchmarks of dictionaries", "sae", sentences).in_file(file).publish(&rows);
+    BenchPage::new("Benchmarks of dictionaries", "sae", sentences).by_instructions().publish(&rows);
 }
 
 /// Steps of each kind, and codes.

@@ -19,6 +19,25 @@ use microtome::script::engine::thread::with_large_stack;
 
 pub type Rows = Vec<(String, String)>;
 
+/// Whether AVX-512 is used.
+fn has_avx512() -> bool {
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    return is_x86_feature_detected!("avx512f");
+    #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+    false
+}
+
+/// The sentence about the instructions that a run uses.
+pub fn instructions() -> &'static str {
+    if has_avx512() {
+        "With all instructions that the processor has."
+    } else if cfg!(feature = "avx512") {
+        "The processor has no AVX-512, so that neither side uses it."
+    } else {
+        "Built without AVX-512, matrix products included; the peers have it where the processor has."
+    }
+}
+
 /// A page of measurements in `docs`.
 pub struct BenchPage {
     title: &'static str,
@@ -37,6 +56,15 @@ impl BenchPage {
 
     pub fn in_file(self, file: &str) -> Self {
         Self { file: file.into(), ..self }
+    }
+
+    /// The page of the same benchmark without AVX-512, where this run has none.
+    pub fn by_instructions(self) -> Self {
+        if has_avx512() {
+            return self;
+        }
+        let file = self.file.replace(".md", "-avx2.md");
+        Self { file, ..self }
     }
 
     /// Measures with an empty folder of its own, which stays, and publishes the rows.

@@ -63,7 +63,7 @@ fn otherwise(fitted: FitResult, x: &Tensor) -> String {
     let sae = fitted.made.dictionary().unwrap();
     let codes = || sae.encode_sparse(x, &Task::default()).unwrap();
     let with = codes();
-    let without = InstructionSet::Avx2.limit(codes);
+    let without = InstructionSet::Scalar.limit(codes);
     let missed = without.count() - shared(&without, &with);
     format!("{:.4} % ({missed} of {})", 100.0 * missed as f64 / without.count() as f64, without.count())
 }
@@ -80,7 +80,7 @@ pub fn rows(rows: &mut Rows) {
     for seed in 0..SEEDS {
         let start = fitted(&x, seed, 1, EncoderProducts::F32);
         let with = fitted(&x, seed, STEPS, EncoderProducts::F32);
-        let without = InstructionSet::Avx2.limit(|| fitted(&x, seed, STEPS, EncoderProducts::F32));
+        let without = InstructionSet::Scalar.limit(|| fitted(&x, seed, STEPS, EncoderProducts::F32));
         let rounded = fitted(&x, seed, STEPS, EncoderProducts::Bf16);
         rows.push((format!("seed {seed}, screened"), ended(&with)));
         rows.push((format!("seed {seed}, not screened"), ended(&without)));

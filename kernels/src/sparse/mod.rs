@@ -7,9 +7,9 @@ mod collectors;
 mod columns;
 mod combine;
 mod scores;
-#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[cfg(target_arch = "x86_64")]
 mod screen;
-#[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+#[cfg(not(target_arch = "x86_64"))]
 #[path = "screen/none.rs"]
 mod screen;
 mod sums;

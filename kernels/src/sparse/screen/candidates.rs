@@ -1,9 +1,8 @@
 //! Columns that may be kept, row by row, with their approximate scores and the floor that further ones must reach.
 
-use std::arch::x86_64::*;
-
 use super::DEVIATIONS;
 use super::quantised::{LANES, PANEL, Panels, RoundedRow, Tiles};
+use super::tiles::ScreenLoops;
 
 /// The free capacity of a row before a panel is processed: that of all its columns, and one register more.
 pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;
@@ -79,10 +78,9 @@ impl Candidates {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub fn thin_if_full(&mut self, row: usize) {
+    pub fn thin_if_full<L: ScreenLoops>(&mut self, row: usize) {
         if self.counts[row] + ROOM_OF_A_PANEL > self.room {
-            self.thin(row);
+            self.thin::<L>(row);
             if self.counts[row] + ROOM_OF_A_PANEL > self.room {
                 self.spill(row);
             }
@@ -90,8 +88,7 @@ impl Candidates {
     }
 
     /// Raises the floor to that of the k largest, and drops the candidates below.
-    #[target_feature(enable = "avx512f")]
-    pub fn thin(&mut self, row: usize) {
+    pub fn thin<L: ScreenLoops>(&mut self, row: usize) {
         let count = self.counts[row];
         let Some(k) = self.largest.filter(|k| *k < count) else { return };
         let begin = row * self.room;
@@ -99,13 +96,13 @@ impl Candidates {
         scores[count..].fill(f32::NEG_INFINITY);
         // At least k approximate scores are not below this, so the k-th exact one is at most half a margin below it,
         // and the approximate score of what is kept at most half a margin more.
-        let floor = at_least(scores, k, self.floors[row]) - self.margins[row];
+        let floor = at_least::<L>(scores, k, self.floors[row]) - self.margins[row];
         if floor <= self.floors[row] {
             return;
         }
         self.floors[row] = floor;
         let columns = &mut self.columns[begin..begin + count.next_multiple_of(LANES)];
-        self.counts[row] = compress(scores, columns, floor);
+        self.counts[row] = L::compress(scores, columns, floor);
     }
 
     #[cold]
@@ -126,56 +123,15 @@ impl Candidates {
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load(numbers: &[f32; LANES]) -> __m512 {
-    // SAFETY: a register of numbers.
-    unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
-}
-
-/// Moves the scores from the floor on to the front, with their columns; returns their number. Both have whole registers.
-#[target_feature(enable = "avx512f")]
-fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
-    let floor = _mm512_set1_ps(floor);
-    let mut left = 0;
-    for first in (0..scores.len().min(columns.len())).step_by(LANES) {
-        // SAFETY: whole registers are read, and each is written at or before the place that it was read from; what
-        // stands after the kept scores is not read again.
-        unsafe {
-            let here = _mm512_loadu_ps(scores[first..first + LANES].as_ptr());
-            let of_here = _mm512_loadu_si512(columns[first..first + LANES].as_ptr().cast());
-            let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(here, floor);
-            _mm512_storeu_ps(scores[left..left + LANES].as_mut_ptr(), _mm512_maskz_compress_ps(mask, here));
-            let packed = _mm512_maskz_compress_epi32(mask, of_here);
-            _mm512_storeu_si512(columns[left..left + LANES].as_mut_ptr().cast(), packed);
-            left += mask.count_ones() as usize;
-        }
-    }
-    left
-}
-
 /// Returns a number that at least k of the scores, and few more, are not below. More than k scores are at or above the
-/// floor, and they are in whole registers.
-#[target_feature(enable = "avx512f")]
-fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
-    let registers = scores.as_chunks::<LANES>().0;
-    let from = |floor: f32| {
-        let mut count = 0;
-        let floor = _mm512_set1_ps(floor);
-        for scores in registers {
-            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(load(scores), floor).count_ones() as usize;
-        }
-        count
-    };
-    let mut largest = _mm512_set1_ps(floor);
-    for scores in registers {
-        largest = _mm512_max_ps(largest, load(scores));
-    }
+/// floor, and they are in whole lines.
+fn at_least<L: ScreenLoops>(scores: &[f32], k: usize, floor: f32) -> f32 {
+    let lines = scores.as_chunks::<LANES>().0;
     let mut low = floor;
-    let mut high = _mm512_reduce_max_ps(largest);
+    let mut high = L::largest(lines, floor);
     for _ in 0..SEARCHES {
         let middle = f32::midpoint(low, high);
-        let count = from(middle);
+        let count = L::count(lines, middle);
         if count >= k {
             low = middle;
             if count <= k + k / 16 {

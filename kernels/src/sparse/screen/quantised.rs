@@ -14,10 +14,6 @@ pub const PANEL: usize = 64;
 pub const LANES: usize = 16;
 /// Bytes that an instruction multiplies and adds at a time.
 const TOGETHER: usize = 4;
-/// The largest magnitude of a byte.
-const LARGEST: f32 = 127.0;
-/// The offset that makes bytes of one factor positive, as the instruction requires.
-const LIFT: u8 = 128;
 /// Magnitude up to which rows are quantised to zeros.
 const SMALLEST: f32 = 1e-30;
 /// The most dimensions that are multiplied in f32.
@@ -28,6 +24,20 @@ const SAMPLE: usize = 256;
 const PEAK: f32 = 0.6;
 /// A number whose addition leaves the nearest integer in the lowest bits.
 const ROUNDS: f32 = 12_582_912.0;
+
+/// The numbers that rows are rounded to, which the instructions determine.
+#[derive(Debug, Clone, Copy)]
+pub struct ByteRange {
+    /// The largest magnitude.
+    pub largest: f32,
+    /// The offset that makes the numbers of one factor positive, as the instructions require.
+    pub lift: u8,
+}
+
+impl ByteRange {
+    pub const EIGHT_BITS: Self = Self { largest: 127.0, lift: 128 };
+    pub const SEVEN_BITS: Self = Self { largest: 63.0, lift: 64 };
+}
 
 /// A register of words of four bytes each.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +63,7 @@ pub struct PanelHead {
 
 /// Quantised weights.
 pub struct Panels {
+    pub range: ByteRange,
     /// Words of a panel: those of all columns for each four numbers of a row.
     pub words: Vec<[WordRegister; PANEL / LANES]>,
     pub heads: Vec<PanelHead>,
@@ -69,7 +80,7 @@ pub struct Panels {
 
 impl Panels {
     /// Quantises the weights of a product; None if a number is not finite.
-    pub fn of(arch: Arch, product: &Product, floors: AtLeast) -> Option<Self> {
+    pub fn of(arch: Arch, range: ByteRange, product: &Product, floors: AtLeast) -> Option<Self> {
         let columns = product.sizes.columns;
         let numbers = product.sizes.inner;
         // A score of 0 is kept only if a floor allows it.
@@ -90,7 +101,7 @@ impl Panels {
                     Some(factors) => factors.weights.widened(column..column + 1, &mut buffer),
                     None => &product.weights[column * numbers..(column + 1) * numbers],
                 };
-                let rounded = quantised.round(arch, row, &exact)?;
+                let rounded = quantised.round(arch, range, row, &exact)?;
                 let register = column % PANEL / LANES;
                 let lane = column % LANES;
                 for (registers, weight) in head.exact.iter_mut().zip(rounded.exact) {
@@ -99,7 +110,7 @@ impl Panels {
                 for (words, bytes) in words.iter_mut().zip(quantised.bytes.as_chunks::<TOGETHER>().0) {
                     words[register].0[lane] = u32::from_le_bytes(*bytes);
                 }
-                head.starts[register].0[lane] = (-i32::from(LIFT) * rounded.sum) as u32;
+                head.starts[register].0[lane] = (-i32::from(range.lift) * rounded.sum) as u32;
                 head.steps[register].0[lane] = rounded.step;
                 let bias = product.bias[column] - floors.at(column);
                 if !bias.is_finite() {
@@ -111,7 +122,8 @@ impl Panels {
             Some((head, step, length))
         };
         let found = parallel::of_each_short(words.chunks_mut(inner.max(1)).enumerate(), &panel);
-        let mut panels = Self { words, heads: Vec::with_capacity(count), step: 0.0, length: 0.0, inner, exact, lowest };
+        let heads = Vec::with_capacity(count);
+        let mut panels = Self { range, words, heads, step: 0.0, length: 0.0, inner, exact, lowest };
         for found in found {
             let (head, step, length) = found?;
             panels.heads.push(head);
@@ -155,18 +167,19 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// Quantises rows but for these dimensions; returns false if a number is not finite.
-    pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize, exact: &[usize]) -> bool {
+    /// Quantises rows as those of the weights were; returns false if a number is not finite.
+    pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize, panels: &Panels) -> bool {
+        let Panels { range, exact, .. } = panels;
         let inner = numbers.div_ceil(TOGETHER);
         let tiles = (rows.len() / numbers).div_ceil(TILE);
         self.words.clear();
-        self.words.resize(tiles * inner, [u32::from_ne_bytes([LIFT; TOGETHER]); TILE]);
+        self.words.resize(tiles * inner, [u32::from_ne_bytes([range.lift; TOGETHER]); TILE]);
         self.rows.clear();
         for (index, row) in rows.chunks_exact(numbers).enumerate() {
-            let Some(rounded) = self.quantised.round(arch, row, exact) else { return false };
+            let Some(rounded) = self.quantised.round(arch, *range, row, exact) else { return false };
             let tile = &mut self.words[index / TILE * inner..(index / TILE + 1) * inner];
             for (words, bytes) in tile.iter_mut().zip(self.quantised.bytes.as_chunks::<TOGETHER>().0) {
-                words[index % TILE] = u32::from_le_bytes(bytes.map(|byte| byte ^ LIFT));
+                words[index % TILE] = u32::from_le_bytes(bytes.map(|byte| byte.wrapping_add(range.lift)));
             }
             self.rows.push(rounded);
         }
@@ -195,7 +208,7 @@ struct QuantisedRow {
 
 impl QuantisedRow {
     /// Rounds a row to bytes of a step's size, whole words of them; None if a number is not finite.
-    fn round(&mut self, arch: Arch, row: &[f32], exact: &[usize]) -> Option<RoundedRow> {
+    fn round(&mut self, arch: Arch, range: ByteRange, row: &[f32], exact: &[usize]) -> Option<RoundedRow> {
         self.rest.clear();
         self.rest.extend_from_slice(row);
         self.bytes.resize(row.len().next_multiple_of(TOGETHER), 0);
@@ -207,8 +220,8 @@ impl QuantisedRow {
         if !length.is_finite() || !numbers.iter().all(|number| number.is_finite()) {
             return None;
         }
-        let (largest, sum) = arch.dispatch(Round { row: &self.rest, bytes: &mut self.bytes });
-        let step = if largest > SMALLEST { largest / LARGEST } else { 0.0 };
+        let (largest, sum) = arch.dispatch(Round { row: &self.rest, bytes: &mut self.bytes, most: range.largest });
+        let step = if largest > SMALLEST { largest / range.largest } else { 0.0 };
         Some(RoundedRow { step, length, sum, exact: numbers })
     }
 }
@@ -216,6 +229,8 @@ impl QuantisedRow {
 struct Round<'a> {
     row: &'a [f32],
     bytes: &'a mut [u8],
+    /// The number that the largest is rounded to.
+    most: f32,
 }
 
 impl WithSimd for Round<'_> {
@@ -230,7 +245,7 @@ impl WithSimd for Round<'_> {
             most = simd.max_f32s(most, simd.abs_f32s(*x));
         }
         let largest = rest.iter().fold(simd.reduce_max_f32s(most), |largest, x| largest.max(x.abs()));
-        let factor = if largest > SMALLEST { LARGEST / largest } else { 0.0 };
+        let factor = if largest > SMALLEST { self.most / largest } else { 0.0 };
         for (byte, x) in self.bytes.iter_mut().zip(self.row) {
             *byte = (x * factor + ROUNDS).to_bits() as u8;
         }
