@@ -39,8 +39,8 @@ const FORWARD: &str = "\
 | recording 111 sites | {forward/forward that records 111 sites ms}, {forward/of the plain forward n} times the plain forward pass | TransformerLens, 99 of them: {forward/forward that records 111 sites+2 ms} ({forward/forward that records 111 sites+2 x} times) |
 | a script that records them / with a closure at each | {forward/a script that records at all those sites ms} / {forward/the same with a closure at each that does nothing ms} | |
 | generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} (ours is {forward/generation, one text, with cache+1 x} times as fast) |
-| without AVX-512, on {forward-avx2@}: forward with all logits | {forward-avx2/forward with all logits ms} | TransformerLens with it: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times) |
-| the same: `resid_post.3` alone | {forward-avx2/`resid_post.3` alone ms} | TransformerLens with it: {forward-avx2/`resid_post.3` alone+1 ms} ({forward-avx2/`resid_post.3` alone+1 x} times) |";
+| on a processor without AVX-512, {forward-avx2@}: forward with all logits | {forward-avx2/forward with all logits ms} | {forward-avx2@TransformerLens}: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times as long) |
+| the same: `resid_post.3` alone | {forward-avx2/`resid_post.3` alone ms} | TransformerLens, stopped there: {forward-avx2/`resid_post.3` alone+1 ms} ({forward-avx2/`resid_post.3` alone+1 x} times) |";
 
 const WORKBENCH: &str = "\
 | what | measured |
