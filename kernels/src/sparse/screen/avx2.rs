@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::candidates::Candidates;
+use super::candidates::{CandidateLoops, Candidates};
 use super::quantised::{ByteRange, LANES, PANEL, PanelHead, RoundedRow, TILE, Tiles, WordRegister};
 use super::tiles::{LINES, Panel, ScreenLoops};
 
@@ -34,7 +34,9 @@ impl ScreenLoops for Avx2 {
         // SAFETY: a screen uses these loops only where the instructions are there, here and below.
         unsafe { search(panel, tiles, found) };
     }
+}
 
+impl CandidateLoops for Avx2 {
     fn count(scores: &[[f32; LANES]], floor: f32) -> usize {
         // SAFETY: as above.
         unsafe { count(scores, floor) }
@@ -80,6 +82,7 @@ fn search(panel: &Panel, tiles: &Tiles, found: &mut Candidates) {
 /// Compares the scores of a row with its floor and stores those that reach it.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
+#[expect(clippy::needless_range_loop, reason = "the indices go through several arrays at once")]
 fn see(row: usize, rounded: &RoundedRow, sums: &[[__m256i; PARTS]; LINES], panel: &Panel, found: &mut Candidates) {
     let head = panel.head;
     let step = _mm256_set1_ps(rounded.step);
@@ -119,6 +122,7 @@ fn see(row: usize, rounded: &RoundedRow, sums: &[[__m256i; PARTS]; LINES], panel
 /// Returns the sums of products of the bytes of some rows of a tile and of a line of a panel.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
+#[expect(clippy::needless_range_loop, reason = "the indices go through several arrays at once")]
 fn products(
     x: &[[u32; TILE]],
     first: usize,

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::candidates::{Candidates, ROOM_OF_A_PANEL};
+use super::candidates::{CandidateLoops, Candidates, ROOM_OF_A_PANEL};
 use super::quantised::{LANES, PANEL, PanelHead, RoundedRow, TILE, Tiles, WordRegister};
 use super::tiles::{LINES, Panel, ScreenLoops};
 
@@ -22,7 +22,9 @@ impl ScreenLoops for Avx512 {
         // SAFETY: a screen uses these loops only where the instructions are there, here and below.
         unsafe { search(panel, tiles, found) };
     }
+}
 
+impl CandidateLoops for Avx512 {
     fn count(scores: &[[f32; LANES]], floor: f32) -> usize {
         // SAFETY: as above.
         unsafe { count(scores, floor) }

@@ -2,12 +2,23 @@
 
 use super::DEVIATIONS;
 use super::quantised::{LANES, PANEL, Panels, RoundedRow, Tiles};
-use super::tiles::ScreenLoops;
 
 /// The free capacity of a row before a panel is processed: that of all its columns, and one register more.
 pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;
 /// The maximum number of steps of the search for the floor of the k largest.
 const SEARCHES: usize = 14;
+
+/// The loops over a row's candidates in some instructions, which are called only where the CPU has these.
+pub trait CandidateLoops {
+    /// Returns how many scores are at or above a floor.
+    fn count(scores: &[[f32; LANES]], floor: f32) -> usize;
+
+    /// Returns the largest of the scores and a floor.
+    fn largest(scores: &[[f32; LANES]], floor: f32) -> f32;
+
+    /// Moves the scores from the floor on to the front, with their columns; returns their number. Both have whole lines.
+    fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize;
+}
 
 /// The candidates of a block of rows.
 pub struct Candidates {
@@ -78,7 +89,7 @@ impl Candidates {
     }
 
     #[inline]
-    pub fn thin_if_full<L: ScreenLoops>(&mut self, row: usize) {
+    pub fn thin_if_full<L: CandidateLoops>(&mut self, row: usize) {
         if self.counts[row] + ROOM_OF_A_PANEL > self.room {
             self.thin::<L>(row);
             if self.counts[row] + ROOM_OF_A_PANEL > self.room {
@@ -88,7 +99,7 @@ impl Candidates {
     }
 
     /// Raises the floor to that of the k largest, and drops the candidates below.
-    pub fn thin<L: ScreenLoops>(&mut self, row: usize) {
+    pub fn thin<L: CandidateLoops>(&mut self, row: usize) {
         let count = self.counts[row];
         let Some(k) = self.largest.filter(|k| *k < count) else { return };
         let begin = row * self.room;
@@ -125,7 +136,7 @@ impl Candidates {
 
 /// Returns a number that at least k of the scores, and few more, are not below. More than k scores are at or above the
 /// floor, and they are in whole lines.
-fn at_least<L: ScreenLoops>(scores: &[f32], k: usize, floor: f32) -> f32 {
+fn at_least<L: CandidateLoops>(scores: &[f32], k: usize, floor: f32) -> f32 {
     let lines = scores.as_chunks::<LANES>().0;
     let mut low = floor;
     let mut high = L::largest(lines, floor);

@@ -10,7 +10,7 @@ use crate::sparse::{AtLeast, squares};
 pub const TILE: usize = 6;
 /// Columns of a panel, four registers wide; its bytes stay in the L1 cache for all rows.
 pub const PANEL: usize = 64;
-/// Numbers of a register.
+/// Numbers of a register of AVX-512; two of AVX2 have as many.
 pub const LANES: usize = 16;
 /// Bytes that an instruction multiplies and adds at a time.
 const TOGETHER: usize = 4;
@@ -35,6 +35,7 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
+    #[cfg(feature = "avx512")]
     pub const EIGHT_BITS: Self = Self { largest: 127.0, lift: 128 };
     pub const SEVEN_BITS: Self = Self { largest: 63.0, lift: 64 };
 }

@@ -1,24 +1,15 @@
 //! The search for candidates: each panel of columns stays in the cache while the tiles of all rows are multiplied with it.
 
-use super::candidates::Candidates;
+use super::candidates::{CandidateLoops, Candidates};
 use super::quantised::{LANES, PANEL, PanelHead, Panels, Tiles, WordRegister};
 
 /// The lines of a panel: the columns of one are a register of AVX-512, or two of AVX2.
 pub const LINES: usize = PANEL / LANES;
 
 /// The loops of a screen in some instructions, which are called only where the CPU has these.
-pub trait ScreenLoops {
+pub trait ScreenLoops: CandidateLoops {
     /// Multiplies all tiles with a panel, compares the scores with the floors of their rows, and stores those that reach them.
     fn search(panel: &Panel, tiles: &Tiles, found: &mut Candidates);
-
-    /// Returns how many scores are at or above a floor.
-    fn count(scores: &[[f32; LANES]], floor: f32) -> usize;
-
-    /// Returns the largest of the scores and a floor.
-    fn largest(scores: &[[f32; LANES]], floor: f32) -> f32;
-
-    /// Moves the scores from the floor on to the front, with their columns; returns their number. Both have whole lines.
-    fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize;
 }
 
 /// The quantised columns of a panel.
