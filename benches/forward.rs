@@ -16,7 +16,7 @@ mod products;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{BenchPage, Rows, child, instructions, milliseconds, rate, shapes, timed};
+use common::{BenchPage, Rows, child, milliseconds, rate, shapes, timed};
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
@@ -42,9 +42,8 @@ fn main() {
     passes(&mut rows, &peers);
     closures::rows(&mut rows);
     loading::rows(&mut rows);
-    let level = instructions();
     let sentences = format!(
-        "{level} Times are medians of {RUNS} runs, ratios of medians of the same run. The model has the shape of Pythia-70M \
+        "Times are medians of {RUNS} runs, ratios of medians of the same run. The model has the shape of Pythia-70M \
          (6 layers of 512, 8 heads, MLP of 2048, vocabulary 50304) and random weights in f32; it reads {TEXTS} texts of \
          {LENGTH} tokens, and writes {GENERATED} tokens after {PROMPT}."
     );

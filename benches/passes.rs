@@ -1,6 +1,6 @@
 //! Passes through a real model, Gemma 3 270M, beside transformers with the same weights: reading, one layer's activations,
 //! gradients at all layers, lenses, patching by layer and position, and ablations judged by a divergence. Writes
-//! `docs/benchmarks-passes.md`.
+//! `docs/benchmarks-passes.md`, or `docs/benchmarks-passes-avx2.md` where the CPU has no AVX-512.
 //!
 //! `MICROTOME_GEMMA=FOLDER cargo bench --bench passes`, some minutes; without the folder it says that it is skipped. The
 //! weights are in `hf` below it. transformers is measured where `MICROTOME_PEER_PYTHON` names an interpreter that has it.
@@ -46,7 +46,7 @@ fn main() {
     let place = folder("passes");
     memory::keep_freed();
     let rows = in_session(&place, move |session| measured(session, &weights));
-    BenchPage::new("Benchmarks of passes through a real model", "passes", sentences()).publish(&rows);
+    BenchPage::new("Benchmarks of passes through a real model", "passes", sentences()).by_instructions().publish(&rows);
 }
 
 fn sentences() -> String {

@@ -1,5 +1,6 @@
 //! A real model at its size, Gemma 3 270M: loading, reading and writing beside llama.cpp and transformers, attribution graphs of
-//! long prompts, and the explorer, with the memory that graphs take beside the model. Writes `docs/benchmarks-real.md`.
+//! long prompts, and the explorer, with the memory that graphs take beside the model. Writes `docs/benchmarks-real.md`, or
+//! `docs/benchmarks-real-avx2.md` where the CPU has no AVX-512.
 //! The parenthesis experiment on this model is in `flagship`.
 //!
 //! `MICROTOME_GEMMA=FOLDER cargo bench --bench real`, half an hour; without the folder it says that it is skipped. There
@@ -61,7 +62,7 @@ fn main() {
 
 /// Writes down what was measured so far: all of it takes long.
 fn written(rows: &Rows) {
-    BenchPage::new("Benchmarks of a real model", "real", SENTENCES).publish(rows);
+    BenchPage::new("Benchmarks of a real model", "real", SENTENCES).by_instructions().publish(rows);
 }
 
 const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \

@@ -19,7 +19,7 @@ mod step;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{BenchPage, Rows, anywhere, eval, in_session, instructions, milliseconds, rate, seconds, timed};
+use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, rate, seconds, timed};
 use microtome::base::memory;
 use microtome::sae::fit::{EncoderProducts, FitBatch};
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
@@ -63,9 +63,8 @@ fn main() {
     cross_layer(&mut rows);
     shares(&mut rows, &batches);
     map(&mut rows);
-    let level = instructions();
     let sentences = format!(
-        "{level} Times are medians of {RUNS} steps after one that does not count, ratios those of medians of the same run. \
+        "Times are medians of {RUNS} steps after one that does not count, ratios those of medians of the same run. \
          Activations are {D} wide and random, a batch has {ROWS} rows, everything is f32; a step is whole: codes, gradients \
          of all weights, clipping, Adam, directions at length 1, and the count of dead features (none is dead). `topk` and \
          `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \

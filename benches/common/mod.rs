@@ -28,7 +28,7 @@ fn has_avx512() -> bool {
 }
 
 /// The sentence about the instructions that a run uses.
-pub fn instructions() -> &'static str {
+fn instructions() -> &'static str {
     if has_avx512() {
         "With all instructions that the processor has."
     } else if cfg!(feature = "avx512") {
@@ -58,13 +58,10 @@ impl BenchPage {
         Self { file: file.into(), ..self }
     }
 
-    /// The page of the same benchmark without AVX-512, where this run has none.
+    /// Says first which instructions the run uses. Without AVX-512 the page is another one, whose name ends in `-avx2`.
     pub fn by_instructions(self) -> Self {
-        if has_avx512() {
-            return self;
-        }
-        let file = self.file.replace(".md", "-avx2.md");
-        Self { file, ..self }
+        let file = if has_avx512() { self.file } else { self.file.replace(".md", "-avx2.md") };
+        Self { file, sentences: format!("{} {}", instructions(), self.sentences), ..self }
     }
 
     /// Measures with an empty folder of its own, which stays, and publishes the rows.

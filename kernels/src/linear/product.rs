@@ -1,5 +1,7 @@
 //! The matrix product of linear maps: in tiles for many rows, by dot products for the few rows of prompts and of generation.
 
+use pulp::Arch;
+
 use super::bf16;
 use super::dots::{aligned, dots};
 use super::int8;
@@ -11,11 +13,7 @@ use crate::base::instructions::arch;
 use crate::base::{simulated_threads, thread_pool};
 use crate::numbers::Fresh;
 
-/// Number of rows up to which dot products are at least as fast as tiles, whose weights are packed first. (Measured, with
-/// AVX-512: at 9 to 16 rows 1.6 to 2 times as fast, whether the weights are f32 or packed; about as fast at 40 and 48; slower from
-/// 56 on.)
-const FEW_ROWS: usize = 32;
-/// Number of these that are read for each part of the weights while that is in the first cache.
+/// Rows that are read for each part of the weights while that is in the first cache.
 const ROWS_AT_ONCE: usize = 8;
 
 /// Writes x W^T with its bias and activation function.
@@ -29,7 +27,7 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
     if let Some((weight, form)) = weight.integers().filter(|_| inner > 0) {
         return int8::product(result, x, weight, form, sizes, finish);
     }
-    let few = rows <= FEW_ROWS && inner > 0;
+    let few = rows <= few_rows(arch, weight) && inner > 0;
     if weight.rounds() && !few && inner > 0 {
         return rounded::product(result, x, weight, sizes, finish);
     }
@@ -81,6 +79,20 @@ pub(crate) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Pro
         let each = |number, [buffer, turning]: &mut [Vec<f32>; 2]| tile(number, buffer, turning);
         simulated_threads::touches(4 * rows * (inner + out) + weight.bytes(inner * out));
         thread_pool::each(tiles.count(), &each);
+    }
+}
+
+/// Returns the number of rows up to which dot products are at least as fast as tiles, whose weights are packed first.
+///
+/// Measured with AVX-512: at 9 to 16 rows dot products are 1.6 to 2 times as fast, whether the weights are f32 or packed; about as
+/// fast at 40 and 48; slower from 56 on. By AVX2, which adds half as many sums in its registers, tiles are as fast at 12 rows, 1.0
+/// to 1.4 times at 16, and 1.2 to 1.9 times at 32. There rounded weights have tiles without an instruction of their own, which
+/// take longer than dot products at all of these.
+fn few_rows(arch: Arch, weight: &Matrix) -> usize {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) if !weight.rounds() => 12,
+        _ => 32,
     }
 }
 

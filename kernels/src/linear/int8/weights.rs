@@ -69,15 +69,8 @@ impl Strip {
                 }
             }
         }
-        if turned::is_fast(arch) {
-            // Four integers have the size of a number, and are moved as one.
-            return turned::turn(cast_slice(&self.rows), quads, cast_slice_mut(&mut self.quads));
-        }
-        for (at, row) in self.rows.chunks_exact(quads).enumerate() {
-            for (place, quad) in self.quads[at..].iter_mut().step_by(COLUMNS).zip(row) {
-                *place = *quad;
-            }
-        }
+        // Four integers have the size of a number, and are moved as one.
+        turned::turn(arch, cast_slice(&self.rows), quads, cast_slice_mut(&mut self.quads));
     }
 }
 

@@ -78,16 +78,8 @@ fn groups(arch: Arch, x: &[f32], inner: usize) -> Vec<u32> {
 
 /// Writes rows of pairs as columns.
 fn turn(arch: Arch, rows: &[u32], pairs: usize, columns: &mut [u32]) {
-    if turned::is_fast(arch) {
-        // A pair has the size of a number, and is moved as one.
-        return turned::turn(cast_slice(rows), pairs, cast_slice_mut(columns));
-    }
-    let count = rows.len() / pairs;
-    for (at, row) in rows.chunks_exact(pairs).enumerate() {
-        for (place, pair) in columns[at..].iter_mut().step_by(count).zip(row) {
-            *place = *pair;
-        }
-    }
+    // A pair has the size of a number, and is moved as one.
+    turned::turn(arch, cast_slice(rows), pairs, cast_slice_mut(columns));
 }
 
 /// Some rows of a matrix on their way to the sums.
