@@ -2,6 +2,10 @@
 
 mod pages;
 
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: microtome::base::memory::KeepingAllocator = microtome::base::memory::KeepingAllocator;
+
 fn main() -> std::process::ExitCode {
     microtome::base::memory::keep_freed();
     microtome::script::docs::guide::register(pages::PAGES);

@@ -20,7 +20,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "README.md" "agents.md" "attribution-graphs.md" "benchmarks-agents.md" "benchmarks-attribution-graph.md"
         "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-editor.md"
         "benchmarks-explorer.md" "benchmarks-flagship.md" "benchmarks-forward-avx2.md" "benchmarks-forward.md"
-        "benchmarks-gpu.md" "benchmarks-growth.md" "benchmarks-gradients.md" "benchmarks-passes.md" "benchmarks-patching.md" "benchmarks-quality.md"
+        "benchmarks-gpu.md" "benchmarks-growth.md" "benchmarks-gradients.md" "benchmarks-passes-avx2.md" "benchmarks-passes.md" "benchmarks-patching.md" "benchmarks-quality.md"
         "benchmarks-quantised.md" "benchmarks-real.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
         "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "blocks.md" "charts.md" "circuit-localization.md" "dashboards.md"
         "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md"

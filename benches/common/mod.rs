@@ -17,6 +17,11 @@ use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
 
+/// The allocator of the binary, too.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: memory::KeepingAllocator = memory::KeepingAllocator;
+
 pub type Rows = Vec<(String, String)>;
 
 /// Whether AVX-512 is used.

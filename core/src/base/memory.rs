@@ -3,6 +3,8 @@
 
 #[cfg(target_family = "wasm")]
 pub use kernels::memory::CountingAllocator;
+#[cfg(target_os = "linux")]
+pub use kernels::memory::KeepingAllocator;
 pub use kernels::memory::{SMALL, available, human, keep_freed, look, processor, taken};
 
 pub use super::disk::give_back;

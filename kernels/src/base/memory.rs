@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use super::clock::Instant;
 use super::error::{Error, Kind, Result};
+#[cfg(target_os = "linux")]
+use super::large_blocks;
+#[cfg(target_os = "linux")]
+pub use super::large_blocks::KeepingAllocator;
 #[cfg(target_family = "wasm")]
 use super::page_memory::free;
 #[cfg(target_family = "wasm")]
@@ -35,7 +39,18 @@ fn free() -> u64 {
     system.refresh_memory();
     let free = system.available_memory();
     let free = system.cgroup_limits().map_or(free, |group| free.min(of_group(&group)));
-    limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))))
+    let free =
+        limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))));
+    free + kept()
+}
+
+/// Returns the bytes of freed blocks that the allocator keeps, which are free as well.
+#[cfg(not(target_family = "wasm"))]
+fn kept() -> u64 {
+    #[cfg(target_os = "linux")]
+    return large_blocks::kept() as u64;
+    #[cfg(not(target_os = "linux"))]
+    0
 }
 
 /// Returns the bytes that a control group may still take: its limit less the pages that it cannot give back. What the group
@@ -80,20 +95,23 @@ fn limit() -> Option<u64> {
     None
 }
 
-/// Lets the allocator keep up to 1 GiB of freed memory for reuse; to be called once before threads start.
+/// Lets the allocator keep up to 1 GiB of freed memory for reuse, and as much in large blocks, though no more than an eighth of
+/// what is free, if it is a [`KeepingAllocator`]; to be called once before threads start.
 ///
 /// Every pass through a model allocates and frees some hundreds of megabytes of activations. Returned to the system,
 /// each page would have to be mapped and zeroed again in the next pass: measured, a sixth of the time of a pass, and a
-/// third of one that records. Blocks from 32 MiB on, such as logits and large weights, are still returned at once.
+/// third of one that records.
 pub fn keep_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: settings of the allocator, which ignores unknown ones.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, large_blocks::LARGE as i32);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
         // A single arena, so that memory freed by one thread can be reused by another.
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
+    #[cfg(target_os = "linux")]
+    large_blocks::keep((look() / 8).min(1 << 30) as usize);
 }
 
 /// Returns the name of the CPU, as it calls itself.
@@ -112,7 +130,13 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < SMALL {
         return Ok(());
     }
-    check_within(bytes, available(), what)
+    let free = available();
+    check_within(bytes, free, what)?;
+    #[cfg(target_os = "linux")]
+    if bytes + u128::from(kept()) > u128::from(free) {
+        large_blocks::release();
+    }
+    Ok(())
 }
 
 /// Refuses an allocation of more than `free` bytes, measured before the first of several allocations, each of which may

@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod error;
 pub(crate) mod instructions;
+#[cfg(target_os = "linux")]
+mod large_blocks;
 pub mod memory;
 #[cfg(target_family = "wasm")]
 mod page_memory;
