@@ -255,7 +255,6 @@ mod tests {
         kept.release(usize::MAX);
     }
 
-    /// Blocks that are requested, resized and freed in any order hold what was written, and are zero where that is asked.
     #[test]
     fn contents_stay_while_blocks_come_and_go() {
         const PAGE: usize = 1 << 12;
