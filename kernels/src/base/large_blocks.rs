@@ -116,7 +116,8 @@ fn reused(layout: Layout) -> Option<*mut u8> {
 
 /// Maps a new block, which is zero; null if there is no memory.
 fn mapped(layout: Layout) -> *mut u8 {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     or_null(|| {
         // SAFETY: a new mapping of no file.
         unsafe { libc::mmap(ptr::null_mut(), bytes(layout), access, kind, -1, 0) }
