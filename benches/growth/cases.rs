@@ -369,17 +369,17 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "distributed alignment search, 10 steps",
         of: &["Subspaces (DAS"],
-        made: "model prompt; let of = []; for i in 0..8 { let a = x; a[0] = i; let b = a; b[1] = 42 + i; of.push(#{ \
+        made: "model prompt; let of = []; for i in 0..8 { let a = x; a[-1] = i; let b = a; b[-1] = 42 + i; of.push(#{ \
                base: a, source: b, answer: 100 }); }",
-        measured: "subspace::das(m, of, #{ site: \"resid_post.1\", k: 4, steps: 10, seed: 1 })",
+        measured: "subspace::das(m, of, #{ site: \"resid_pre.0\", k: 4, steps: 10, seed: 1 })",
         needs: &[need(Tokens, 2.0, 1.0), need(Layers, 1.0, 1.0)],
     },
     Method {
         name: "the same, boundless",
         of: &["Boundless DAS"],
-        made: "model prompt; let of = []; for i in 0..8 { let a = x; a[0] = i; let b = a; b[1] = 42 + i; of.push(#{ \
+        made: "model prompt; let of = []; for i in 0..8 { let a = x; a[-1] = i; let b = a; b[-1] = 42 + i; of.push(#{ \
                base: a, source: b, answer: 100 }); }",
-        measured: "subspace::das(m, of, #{ site: \"resid_post.1\", boundless: true, steps: 10, seed: 1 })",
+        measured: "subspace::das(m, of, #{ site: \"resid_pre.0\", boundless: true, steps: 10, seed: 1 })",
         needs: &[need(Tokens, 2.0, 1.0)],
     },
     Method {
@@ -774,7 +774,8 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "a card",
         of: &["Cards and dashboards"],
-        made: "model text dictionaries; let f = saes[-1].feature(features::contexts(m, saes[-1], text)[0].feature);",
+        made: "model text dictionaries; let densest = features::contexts(m, saes[-1], text).table.to_map().rows[0][1]; let f = \
+               saes[-1].feature(densest);",
         measured: "features::card(m, f, text)",
         needs: &[need(Text, 1.0, 1.0), need(Features, 1.0, 1.0)],
     },

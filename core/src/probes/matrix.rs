@@ -4,6 +4,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
 use crate::common::*;
+use crate::tensor::linalg::of_rows;
 use crate::tensor::{DType, Device, Tensor, floats};
 
 /// Returns the rows `[n, d]`; other shapes, no rows, and numbers that are not finite are refused.
@@ -22,7 +23,7 @@ pub fn matrix(x: &Tensor) -> Result<Mat<f64>> {
         let column = at % width;
         bail!(Numeric, "expected finite numbers, found {} at [{row}, {column}]", values[at]);
     }
-    Ok(Mat::from_fn(rows, width, |i, j| values[i * width + j]))
+    Ok(of_rows(&values, rows, width))
 }
 
 /// Returns the matrix as a tensor of this dtype.

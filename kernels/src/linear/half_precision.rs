@@ -33,130 +33,162 @@ impl<'a> Halves<'a> {
 
     /// Writes the numbers as f32 to `numbers`, which has as many.
     pub fn widen(self, arch: Arch, numbers: &mut [f32]) {
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if matches!(arch, Arch::V4(_)) && wide::is_there() {
+        match arch {
             // SAFETY: the CPU has these instructions.
-            return unsafe { wide::widen(self, numbers) };
-        }
-        let _ = arch;
-        match self {
-            Self::F16(all) => all.convert_to_f32_slice(numbers),
-            Self::Bf16(all) => all.convert_to_f32_slice(numbers),
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(_) if avx2::is_there() => unsafe { avx2::widen(self, numbers) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Arch::V4(_) if wide::is_there() => unsafe { wide::widen(self, numbers) },
+            _ => match self {
+                Self::F16(all) => all.convert_to_f32_slice(numbers),
+                Self::Bf16(all) => all.convert_to_f32_slice(numbers),
+            },
         }
     }
 
     /// Calls `put(row, dot product of x with it)` for whole rows; false if the CPU cannot, or rows are of another length
     /// than the instructions take. The products have the bits of [`crate::linear::dots`] with the rows in f32.
     pub fn dot(self, arch: Arch, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if let Arch::V4(simd) = arch {
-            return wide::dot(simd, self, x, put);
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(simd) => avx2::dot(simd, self, x, put),
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Arch::V4(simd) => wide::dot(simd, self, x, put),
+            _ => {
+                let _ = (x, put);
+                false
+            }
         }
-        let _ = (arch, x, put);
-        false
     }
 }
 
+/// A module that widens numbers in registers of one size.
+#[cfg(target_arch = "x86_64")]
+macro_rules! widening {
+    (
+        $name:ident, $features:literal, $level:ident, $lanes:literal of $register:ident from $bits:ident:
+        $load_bits:ident $of_f16:ident $widened:ident $shifted:ident $as_numbers:ident
+        $nothing:ident $load:ident $plus_product:ident $plus:ident $store:ident,
+        there: $($feature:tt)*
+    ) => {
+        mod $name {
+            use std::arch::x86_64::*;
+
+            use pulp::{Simd, x86::$level};
+
+            use super::{Halves, bf16, f16};
+
+            /// Numbers of a row that are added in parallel sums, as many as [`crate::linear::dots`] has and in its order.
+            const ROUND: usize = 8 * $lanes;
+            /// Bytes that are prefetched ahead: some rows.
+            const AHEAD: usize = 4096;
+
+            pub fn is_there() -> bool {
+                $($feature)*
+            }
+
+            #[target_feature(enable = $features)]
+            fn of_f16(bits: $bits) -> $register {
+                $of_f16(bits)
+            }
+
+            #[target_feature(enable = $features)]
+            fn of_bf16(bits: $bits) -> $register {
+                $as_numbers($shifted::<16>($widened(bits)))
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn widen(halves: Halves, numbers: &mut [f32]) {
+                macro_rules! widened {
+                    ($all:expr, $wide:ident) => {{
+                        let (parts, rest) = $all.as_chunks::<$lanes>();
+                        let (places, last) = numbers.as_chunks_mut::<$lanes>();
+                        for (place, part) in places.iter_mut().zip(parts) {
+                            // SAFETY: as many numbers of 16 bits as a register has are read, and written.
+                            unsafe {
+                                let bits = $load_bits(part.as_ptr().cast());
+                                $store(place.as_mut_ptr(), $wide(bits));
+                            }
+                        }
+                        for (place, number) in last.iter_mut().zip(rest) {
+                            *place = number.to_f32();
+                        }
+                    }};
+                }
+                match halves {
+                    Halves::F16(all) => widened!(all, of_f16),
+                    Halves::Bf16(all) => widened!(all, of_bf16),
+                }
+            }
+
+            pub fn dot(simd: $level, halves: Halves, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
+                if x.is_empty() || !x.len().is_multiple_of(ROUND) || !is_there() {
+                    return false;
+                }
+                // SAFETY: the CPU has these instructions, and the rows are as long as x.
+                match halves {
+                    Halves::F16(all) => {
+                        let rows = all.chunks_exact(x.len()).enumerate();
+                        rows.for_each(|(at, row)| put(at, unsafe { f16_product(simd, row, x) }));
+                    }
+                    Halves::Bf16(all) => {
+                        let rows = all.chunks_exact(x.len()).enumerate();
+                        rows.for_each(|(at, row)| put(at, unsafe { bf16_product(simd, row, x) }));
+                    }
+                }
+                true
+            }
+
+            macro_rules! product {
+                ($product:ident, $number:ty, $wide:ident) => {
+                    #[target_feature(enable = $features)]
+                    fn $product(simd: $level, row: &[$number], x: &[f32]) -> f32 {
+                        let mut sums = [$nothing(); 8];
+                        for (row, x) in row.as_chunks::<ROUND>().0.iter().zip(x.as_chunks::<ROUND>().0) {
+                            let ahead = row.as_ptr().cast::<i8>().wrapping_add(AHEAD);
+                            for line in (0..2 * ROUND).step_by(64) {
+                                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line));
+                            }
+                            for (at, sum) in sums.iter_mut().enumerate() {
+                                // SAFETY: both have 8 times as many numbers as a register.
+                                let (bits, x) = unsafe {
+                                    (
+                                        $load_bits(row.as_ptr().add($lanes * at).cast()),
+                                        $load(x.as_ptr().add($lanes * at)),
+                                    )
+                                };
+                                *sum = $plus_product(x, $wide(bits), *sum);
+                            }
+                        }
+                        let mut total = sums[0];
+                        for more in &sums[1..] {
+                            total = $plus(total, *more);
+                        }
+                        simd.reduce_sum_f32s(pulp::cast(total))
+                    }
+                };
+            }
+            product!(f16_product, f16, of_f16);
+            product!(bf16_product, bf16, of_bf16);
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+widening! {
+    avx2, "avx2,fma,f16c", V3, 8 of __m256 from __m128i:
+    _mm_loadu_si128 _mm256_cvtph_ps _mm256_cvtepu16_epi32 _mm256_slli_epi32 _mm256_castsi256_ps
+    _mm256_setzero_ps _mm256_loadu_ps _mm256_fmadd_ps _mm256_add_ps _mm256_storeu_ps,
+    there: is_x86_feature_detected!("f16c")
+}
+
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-mod wide {
-    use std::arch::x86_64::*;
-
-    use pulp::{Simd, x86::V4};
-
-    use super::{Halves, bf16, f16};
-
-    /// Numbers of a row that are added in parallel sums, as many as [`crate::linear::dots`] has and in its order.
-    const ROUND: usize = 8 * 16;
-    /// Bytes that are prefetched ahead: some rows.
-    const AHEAD: usize = 4096;
-
-    pub fn is_there() -> bool {
-        is_x86_feature_detected!("avx512f")
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn of_f16(bits: __m256i) -> __m512 {
-        _mm512_cvtph_ps(bits)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn of_bf16(bits: __m256i) -> __m512 {
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub fn widen(halves: Halves, numbers: &mut [f32]) {
-        macro_rules! widened {
-            ($all:expr, $wide:ident) => {{
-                let (parts, rest) = $all.as_chunks::<16>();
-                let (places, last) = numbers.as_chunks_mut::<16>();
-                for (place, part) in places.iter_mut().zip(parts) {
-                    // SAFETY: 16 numbers of 16 bits are read, and as many written.
-                    unsafe {
-                        let bits = _mm256_loadu_si256(part.as_ptr().cast());
-                        _mm512_storeu_ps(place.as_mut_ptr(), $wide(bits));
-                    }
-                }
-                for (place, number) in last.iter_mut().zip(rest) {
-                    *place = number.to_f32();
-                }
-            }};
-        }
-        match halves {
-            Halves::F16(all) => widened!(all, of_f16),
-            Halves::Bf16(all) => widened!(all, of_bf16),
-        }
-    }
-
-    pub fn dot(simd: V4, halves: Halves, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
-        if x.is_empty() || !x.len().is_multiple_of(ROUND) || !is_there() {
-            return false;
-        }
-        // SAFETY: the CPU has these instructions, and the rows are as long as x.
-        match halves {
-            Halves::F16(all) => {
-                let rows = all.chunks_exact(x.len()).enumerate();
-                rows.for_each(|(at, row)| put(at, unsafe { f16_product(simd, row, x) }));
-            }
-            Halves::Bf16(all) => {
-                let rows = all.chunks_exact(x.len()).enumerate();
-                rows.for_each(|(at, row)| put(at, unsafe { bf16_product(simd, row, x) }));
-            }
-        }
-        true
-    }
-
-    macro_rules! product {
-        ($name:ident, $number:ty, $wide:ident) => {
-            #[target_feature(enable = "avx512f")]
-            fn $name(simd: V4, row: &[$number], x: &[f32]) -> f32 {
-                let mut sums = [_mm512_setzero_ps(); 8];
-                for (row, x) in row.as_chunks::<ROUND>().0.iter().zip(x.as_chunks::<ROUND>().0) {
-                    let ahead = row.as_ptr().cast::<i8>().wrapping_add(AHEAD);
-                    for line in (0..2 * ROUND).step_by(64) {
-                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line));
-                    }
-                    for (at, sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: both have 8 times 16 numbers.
-                        let (bits, x) = unsafe {
-                            (
-                                _mm256_loadu_si256(row.as_ptr().add(16 * at).cast()),
-                                _mm512_loadu_ps(x.as_ptr().add(16 * at)),
-                            )
-                        };
-                        *sum = _mm512_fmadd_ps(x, $wide(bits), *sum);
-                    }
-                }
-                let mut total = sums[0];
-                for more in &sums[1..] {
-                    total = _mm512_add_ps(total, *more);
-                }
-                simd.reduce_sum_f32s(pulp::cast(total))
-            }
-        };
-    }
-    product!(f16_product, f16, of_f16);
-    product!(bf16_product, bf16, of_bf16);
+widening! {
+    wide, "avx512f", V4, 16 of __m512 from __m256i:
+    _mm256_loadu_si256 _mm512_cvtph_ps _mm512_cvtepu16_epi32 _mm512_slli_epi32 _mm512_castsi512_ps
+    _mm512_setzero_ps _mm512_loadu_ps _mm512_fmadd_ps _mm512_add_ps _mm512_storeu_ps,
+    there: is_x86_feature_detected!("avx512f")
 }
 
 #[cfg(test)]

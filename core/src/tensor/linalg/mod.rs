@@ -83,7 +83,24 @@ fn filled(t: &Tensor, rows: usize, columns: usize) -> Result<Mat<f64>> {
         let nans = values.iter().filter(|v| v.is_nan()).count();
         bail!(Numeric, "expected finite numbers, found {nans} NaN and {} infinite", broken - nans);
     }
-    Ok(Mat::from_fn(rows, columns, |i, j| values[i * columns + j]))
+    Ok(of_rows(&values, rows, columns))
+}
+
+/// Returns numbers that are row after row as a matrix, whose columns are stored one after another.
+pub fn of_rows(values: &[f64], rows: usize, columns: usize) -> Mat<f64> {
+    // A line of the cache has numbers of several columns, which are all copied while it is there.
+    const AT_ONCE: usize = 64;
+    let mut out = Mat::zeros(rows, columns);
+    for first in (0..rows).step_by(AT_ONCE) {
+        let some = first..(first + AT_ONCE).min(rows);
+        for j in 0..columns {
+            let column = &mut out.col_as_slice_mut(j)[some.clone()];
+            for (i, place) in some.clone().zip(column) {
+                *place = values[i * columns + j];
+            }
+        }
+    }
+    out
 }
 
 /// Converts a matrix to a tensor with dtype and device of `like`.

@@ -6,6 +6,8 @@
 //! A few rows are multiplied with the blocks as these come from memory. For more, a strip of the matrix is unpacked once and
 //! multiplied with all rows of a tile.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod form;
 mod plain;
 mod rows;
@@ -113,6 +115,10 @@ impl Product<'_> {
         if wide::is_there(arch) && wide::dots(weight.packing(), blocks, bytes, x, &mut put) {
             return;
         }
+        #[cfg(target_arch = "x86_64")]
+        if avx2::is_there(arch) && avx2::dots(weight.packing(), blocks, bytes, x, &mut put) {
+            return;
+        }
         let mut unpacked = WeightRow::default();
         for (at, blocks) in blocks.chunks_exact(bytes).enumerate() {
             unpacked.read(arch, weight.packing(), blocks, sizes.inner, form);
@@ -176,6 +182,11 @@ fn sums(arch: Arch, x: &RowBlock, strip: &Strip, form: Form) -> Sums {
     if tiles::are_there(arch) {
         // SAFETY: as above.
         return unsafe { tiles::by_256_bits(x, strip, form) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if matches!(arch, Arch::V3(_)) {
+        // SAFETY: as above.
+        return unsafe { tiles::by_avx2(x, strip, form) };
     }
     arch.dispatch(plain::Products { x, strip, form })
 }

@@ -1,9 +1,10 @@
-//! Sums of tiles by the CPU's own products of bytes, in registers of AVX-512 or of AVX-VNNI, and dot products by the latter.
+//! Sums of tiles by the CPU's own products of bytes, in registers of AVX-512, of AVX-VNNI or of AVX2, and dot products by the second.
 
 use std::arch::x86_64::*;
 
 use pulp::Arch;
 
+use super::avx2::{plus_products, plus_signed_products};
 use super::form::Form;
 use super::plain::Dot;
 use super::rows::{Row, RowBlock};
@@ -41,7 +42,7 @@ pub(super) fn dot(x: &Row, weight: &WeightRow, form: Form) -> f32 {
 macro_rules! sums {
     (
         $name:ident, $features:literal, $registers:literal registers of $lanes:literal:
-        $load:ident $spread:ident $products:ident $number:ident
+        $start:ident $load:ident $spread:ident $products:ident $number:ident
         $nothing:ident $load_numbers:ident $spread_number:ident
         $times:ident $plus_product:ident $less_product:ident $store:ident
     ) => {
@@ -57,7 +58,7 @@ macro_rules! sums {
                 for (at, group) in x.groups.iter().enumerate() {
                     let mut integers = [[$spread(0); $registers]; ROWS];
                     for (integers, start) in integers.iter_mut().zip(&group.starts) {
-                        *integers = [$spread(*start); $registers];
+                        *integers = [$spread($start(*start)); $registers];
                     }
                     let part = at * quads..(at + 1) * quads;
                     for (x, columns) in x.quads[part.clone()].iter().zip(&columns[part]) {
@@ -108,12 +109,50 @@ macro_rules! sums {
 #[cfg(feature = "avx512")]
 sums! {
     by_512_bits, "avx512f,avx512bw,avx512vl,avx512vnni", 2 registers of 16:
-    _mm512_loadu_si512 _mm512_set1_epi32 _mm512_dpbusd_epi32 _mm512_cvtepi32_ps
+    own_start _mm512_loadu_si512 _mm512_set1_epi32 _mm512_dpbusd_epi32 _mm512_cvtepi32_ps
     _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps _mm512_mul_ps _mm512_fmadd_ps _mm512_fnmadd_ps _mm512_storeu_ps
 }
 
 sums! {
     by_256_bits, "avx2,fma,avxvnni", 1 registers of 8:
-    _mm256_loadu_si256 _mm256_set1_epi32 _mm256_dpbusd_avx_epi32 _mm256_cvtepi32_ps
+    own_start _mm256_loadu_si256 _mm256_set1_epi32 _mm256_dpbusd_avx_epi32 _mm256_cvtepi32_ps
     _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_fnmadd_ps _mm256_storeu_ps
+}
+
+sums! {
+    of_seven_bits, "avx2,fma", 1 registers of 8:
+    own_start _mm256_loadu_si256 _mm256_set1_epi32 plus_products _mm256_cvtepi32_ps
+    _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_fnmadd_ps _mm256_storeu_ps
+}
+
+sums! {
+    of_eight_bits, "avx2,fma", 1 registers of 8:
+    no_start _mm256_loadu_si256 _mm256_set1_epi32 plus_lifted_products _mm256_cvtepi32_ps
+    _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_fnmadd_ps _mm256_storeu_ps
+}
+
+/// Computes the sums by AVX2 alone, whose sums of two products have 16 bits.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn by_avx2(x: &RowBlock, strip: &Strip, form: Form) -> Sums {
+    if form.zero == LIFTED { of_eight_bits(x, strip, form) } else { of_seven_bits(x, strip, form) }
+}
+
+/// The integer that stands for 0 where integers have eight bits.
+const LIFTED: i32 = 128;
+
+/// Adds the products of four bytes each, of which those of the weights are [`LIFTED`], as if they were not.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn plus_lifted_products(sums: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+    plus_signed_products(sums, _mm256_xor_si256(weights, _mm256_set1_epi8(-128)), x)
+}
+
+/// Returns the beginning of a sum, where products have the integers of the strip.
+fn own_start(start: i32) -> i32 {
+    start
+}
+
+/// Returns the beginning of a sum of integers that are not lifted.
+fn no_start(_: i32) -> i32 {
+    0
 }

@@ -4,10 +4,12 @@ use std::arch::x86_64::*;
 
 use pulp::Arch;
 
+use super::avx2::{folded, halved};
 use super::rows::Row;
 use super::{FEW, FOLDED, GROUPS, SUMS};
 use crate::linear::packed::Packing;
-use crate::linear::packed::wide::{groups, half, load};
+use crate::linear::packed::avx2::{half, load};
+use crate::linear::packed::wide::groups;
 
 /// Bytes that are prefetched ahead. (Measured on Zen 5, by a loop of as many instructions that reads 192 MiB: 36 GB a second on
 /// one thread, with 4 KiB 27, with the lines of a row of 1 KiB asked for at once 30, without any 19.)
@@ -79,25 +81,6 @@ fn together<const R: usize>(packing: Packing, blocks: &[u8], row: usize, x: &[Ro
         unsafe { _mm_storeu_ps(found.as_mut_ptr(), _mm_sub_ps(folded(chunks), folded(least))) };
     }
     found
-}
-
-/// Adds the second half of a register to the first.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn halved(x: __m256) -> __m128 {
-    _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x))
-}
-
-/// Returns the sums of four times four lanes, in the order of [`super::plain`]: the second half of the lanes is added to the
-/// first until one is left.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn folded([a, b, c, d]: [__m128; FOLDED]) -> __m128 {
-    let first = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
-    let second = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
-    let even = _mm_shuffle_ps::<0b10_00_10_00>(first, second);
-    let odd = _mm_shuffle_ps::<0b11_01_11_01>(first, second);
-    _mm_add_ps(even, odd)
 }
 
 /// The sums of one row of blocks with R rows of x.

@@ -3,6 +3,8 @@
 //! The integers become f32 a strip at a time, in the cache, by the same arithmetic as on loading, so that a product has the
 //! numbers that it would have with the whole matrix in f32, in a fraction of its memory.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
 pub(super) mod blocks;
 mod map;
 mod pack;
@@ -145,10 +147,13 @@ impl PackedMatrix {
     pub(crate) fn decode(&self, arch: Arch, first: usize, numbers: &mut [f32]) {
         let packing = self.packing;
         let blocks = self.blocks(first..first + numbers.len() / self.inner);
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        let is_done = matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers);
-        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-        let is_done = false;
+        let is_done = match arch {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(simd) => avx2::decode(simd, packing, blocks, numbers),
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Arch::V4(_) => wide::decode(packing, blocks, numbers),
+            _ => false,
+        };
         if !is_done {
             arch.dispatch(blocks::Decode { packing, blocks, numbers });
         }
@@ -163,13 +168,18 @@ impl PackedMatrix {
     /// Calls `put(row, dot product of x with it)` for some rows; false if there is no faster way for that than through f32 in
     /// memory, whose bits it has.
     pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if let (Arch::V4(simd), true) = (arch, self.is_as_stored()) {
-            let blocks = self.blocks(rows);
-            return wide::dot(simd, self.packing, blocks, x, |row, sum| put(row, sum * self.factor));
+        if !self.is_as_stored() {
+            return false;
         }
-        let _ = (arch, rows, x, &mut put);
-        false
+        let blocks = self.blocks(rows);
+        let put = |row, sum: f32| put(row, sum * self.factor);
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(simd) => avx2::dot(simd, self.packing, blocks, x, put),
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Arch::V4(simd) => wide::dot(simd, self.packing, blocks, x, put),
+            _ => false,
+        }
     }
 
     /// Returns whether the blocks say the matrix's numbers without another step.

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use pulp::{Simd, x86::V4};
 
 use super::Packing;
+use super::avx2::{self, half, load};
 
 /// Returns whether the CPU has the instructions.
 fn is_there() -> bool {
@@ -137,13 +138,6 @@ fn integers() -> __m512 {
     _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.)
 }
 
-/// Returns the half-precision number at this place.
-#[target_feature(enable = "f16c")]
-pub(in crate::linear) fn half(block: &[u8], at: usize) -> f32 {
-    let bits = u16::from_le_bytes([block[at], block[at + 1]]);
-    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
-}
-
 /// Returns 16 bytes as integers of 32 bits.
 #[target_feature(enable = "avx512f")]
 fn widened(bytes: &[u8; 16]) -> __m512i {
@@ -241,19 +235,9 @@ fn of_groups(block: &[u8]) -> [f32; 16] {
 /// Returns the numbers of [`of_groups`] in a register.
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
 pub(in crate::linear) fn groups(block: &[u8]) -> __m512 {
-    let bytes: &[u8; 20] = &block.as_chunks().0[0];
-    // SAFETY: 16 bytes from the fourth on, and 8 from the first on.
-    let (words, of_block) = unsafe {
-        (_mm_loadu_si128(bytes.as_ptr().add(4).cast()), _mm_cvtph_ps(_mm_loadl_epi64(bytes.as_ptr().cast())))
-    };
-    // Words 0 and 1 have six bits of groups 0 to 3 in each byte, and above them two bits of groups 4 to 7, whose other four
-    // are in the halves of word 2.
-    let lower = _mm_shuffle_epi32::<0b10_01_10_00>(words);
-    let lower = _mm_srlv_epi32(lower, _mm_setr_epi32(0, 0, 0, 4));
-    let lower = _mm_and_si128(lower, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
-    let upper = _mm_srli_epi32::<2>(_mm_shuffle_epi32::<0b01_01_00_00>(words));
-    let upper = _mm_and_si128(upper, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030));
-    let own = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(lower, upper)));
+    // SAFETY: a block has more than 8 bytes.
+    let of_block = unsafe { _mm_cvtph_ps(_mm_loadl_epi64(block.as_ptr().cast())) };
+    let own = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(avx2::of_groups(block)));
     let which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     _mm512_mul_ps(own, _mm512_permutexvar_ps(which, _mm512_castps128_ps512(of_block)))
 }
@@ -283,14 +267,6 @@ fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
             take(4 * pair + 2 + half, found[1]);
         }
     }
-}
-
-/// Loads 32 bytes from a place of a block on.
-#[target_feature(enable = "avx512f")]
-pub(in crate::linear) fn load(block: &[u8], at: usize) -> __m256i {
-    let bytes: &[u8; 32] = &block[at..].as_chunks().0[0];
-    // SAFETY: 32 bytes, which may have any address.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]

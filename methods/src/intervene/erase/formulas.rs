@@ -36,20 +36,22 @@ fn transposed(m: MatRef<'_, f64>) -> Mat<f64> {
     m.transpose().to_owned()
 }
 
-/// Computes L and R of LEACE, by which x becomes x - L R (x - mean). W is that of all rows, of which the labelled ones
-/// may be a few: with any W of full rank the covariance of x and z becomes 0, and with this one all rows change least.
+/// Computes L and R of LEACE, by which x becomes x - L R (x - mean). W is that of all rows where they are given, of which the
+/// labelled ones may be a few: with any W of full rank the covariance of x and z becomes 0, and with this one all rows change
+/// least.
 pub fn leace(
     x: MatRef<'_, f64>,
     labels: &ClassLabels,
-    all: MatRef<'_, f64>,
+    all: Option<MatRef<'_, f64>>,
     shrinkage: bool,
 ) -> Result<(Mat<f64>, Mat<f64>)> {
     let z = one_hot(labels);
     let x = centred(x, &means(x));
     let z = centred(z.as_ref(), &means(z.as_ref()));
     let cross = covariance(&x, &z);
-    let all = centred(all, &means(all));
-    let own = if shrinkage { shrunk(&all) } else { covariance(&all, &all) };
+    let all = all.map(|all| centred(all, &means(all)));
+    let all = all.as_ref().unwrap_or(&x);
+    let own = if shrinkage { shrunk(all) } else { covariance(all, all) };
     let (whitening, unwhitening) = whitening(own.as_ref())?;
     let SvdMatrices { u, s: sizes, .. } = singular(product(whitening.as_ref(), cross.as_ref()).as_ref())
         .map_err(|error| error.within("the covariance of rows and labels"))?;

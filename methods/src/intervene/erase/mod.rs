@@ -154,7 +154,8 @@ impl Eraser {
         let erasing = match options.kind {
             EraserKind::Leace => {
                 let is_shrunk = options.shrinkage.unwrap_or(all.nrows() < FEW * all.ncols());
-                let (left, right) = formulas::leace(rows.as_ref(), labels, all.as_ref(), is_shrunk)?;
+                let (left, right) =
+                    formulas::leace(rows.as_ref(), labels, background.as_ref().map(Mat::as_ref), is_shrunk)?;
                 let to = |m: &Mat<f64>| tensor(m.as_ref(), DType::F64);
                 Erasure::Projection(centred(Projection::new(to(&left)?, to(&right)?, None)?)?)
             }
