@@ -17,30 +17,124 @@ const README: &str = "\
 | an attribution graph, 64 tokens, six transcoders of 4,096 features | {attribution-graph/the graph s} | {attribution-graph@circuit-tracer}: {attribution-graph/the graph+1 s}, the same graph | {attribution-graph@} |
 | `microtome -e '1 + 2'`, process start to exit | {/`microtome -e '1 + 2'`, process start to exit ms} | `python -c 'import torch'`: {/`python -c 'import torch'`, same run ms} | {@} |";
 
-const PASSES: &str = "\
-| 256 tokens where nothing else is said | microtome | {passes@transformers}, {passes@torch} |
-|---|---|---|
-| all logits | {passes/all logits ms} | {passes/all logits+1 ms} ({passes/all logits+1 x} times as long) |
-| the last logits | {passes/the last logits ms} | {passes/the last logits+1 ms} ({passes/the last logits+1 x} times as long) |
-| `resid_post.8` alone | {passes/`resid_post.8` alone ms} | {passes/`resid_post.8` alone+1 ms} ({passes/`resid_post.8` alone+1 x} times as long) |
-| gradients of one logit at the inputs of all layers | {passes/gradients of one logit at all `resid_pre` ms} | {passes/gradients of one logit at all `resid_pre`+1 ms} ({passes/gradients of one logit at all `resid_pre`+1 x} times as long) |
-| logit lens at three layers | {passes/logit lens at three layers ms} | {passes/logit lens at three layers+1 ms} ({passes/logit lens at three layers+1 x} times as long) |
-| patching by layer and position, 16 tokens | {passes/patching by layer and position ms} | {passes/patching by layer and position+1 ms} ({passes/patching by layer and position+1 x} times as long) |
-| zeroing each layer's attention, divergence at all positions of four prompts | {passes/zeroing each `attn_out`, divergence at all positions ms} | {passes/zeroing each `attn_out`, divergence at all positions+1 ms} ({passes/zeroing each `attn_out`, divergence at all positions+1 x} times as long) |
-| gradients of 8 texts of 64 tokens | {passes/gradients of 8 texts of 64 tokens ms} | {passes/gradients of 8 texts of 64 tokens+1 ms} ({passes/gradients of 8 texts of 64 tokens+1 x} times as long) |
-| gradients of 64 texts of 64 tokens | {passes/gradients of 64 texts of 64 tokens ms} | {passes/gradients of 64 texts of 64 tokens+1 ms} ({passes/gradients of 64 texts of 64 tokens+1 x} times as long) |
-| all logits, products of bf16 | {passes/all logits, by products of bf16 ms} | {passes/all logits, by products of bf16+1 ms} ({passes/all logits, by products of bf16+1 x} times as long) |";
+/// A row of the table of both processors.
+struct SpeedRow {
+    what: &'static str,
+    /// The page of the benchmark, its row, and the unit, as in the templates.
+    page: &'static str,
+    row: &'static str,
+    unit: &'static str,
+    /// The peers, and how far below the row theirs is.
+    beside: &'static [(&'static str, usize)],
+}
 
-const FORWARD: &str = "\
-| what | measured | beside it |
-|---|---|---|
-| forward with all logits | {forward/forward with all logits ms}, {forward/its matrix products alone x} times its matrix products | {forward@TransformerLens}: {forward/forward with all logits+1 ms} ({forward/forward with all logits+1 x} times as long) |
-| `resid_post.3` alone | {forward/`resid_post.3` alone ms}, {forward/`resid_post.3` alone+2 x} times its matrix products | TransformerLens, stopped there: {forward/`resid_post.3` alone+1 ms} ({forward/`resid_post.3` alone+1 x} times) |
-| recording 111 sites | {forward/forward that records 111 sites ms}, {forward/of the plain forward n} times the plain forward pass | TransformerLens, 99 of them: {forward/forward that records 111 sites+2 ms} ({forward/forward that records 111 sites+2 x} times) |
-| a script that records them / with a closure at each | {forward/a script that records at all those sites ms} / {forward/the same with a closure at each that does nothing ms} | |
-| generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} (ours is {forward/generation, one text, with cache+1 x} times as fast) |
-| on a processor without AVX-512, {forward-avx2@}: forward with all logits | {forward-avx2/forward with all logits ms} | {forward-avx2@TransformerLens}: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times as long) |
-| the same: `resid_post.3` alone | {forward-avx2/`resid_post.3` alone ms} | TransformerLens, stopped there: {forward-avx2/`resid_post.3` alone+1 ms} ({forward-avx2/`resid_post.3` alone+1 x} times) |";
+/// Returns the row of a pass through the real model.
+const fn passes(what: &'static str, row: &'static str) -> SpeedRow {
+    SpeedRow { what, page: "passes", row, unit: "ms", beside: &[("transformers", 1)] }
+}
+
+/// Returns the row of tokens a second.
+const fn rate(what: &'static str, row: &'static str) -> SpeedRow {
+    SpeedRow { what, page: "real", row, unit: "n", beside: &[("transformers", 1), ("llama.cpp", 2)] }
+}
+
+/// Returns the row of a forward pass of random weights.
+const fn forward(what: &'static str, row: &'static str, beside: &'static [(&'static str, usize)]) -> SpeedRow {
+    SpeedRow { what, page: "forward", row, unit: "ms", beside }
+}
+
+/// Returns the row of a step, or of the codes, of a dictionary, beside the three libraries.
+const fn dictionary(what: &'static str, page: &'static str, unit: &'static str, row: &'static str) -> SpeedRow {
+    SpeedRow { what, page, row, unit, beside: &[("dictionary_learning", 1), ("SAELens", 2), ("sparsify", 3)] }
+}
+
+/// Sections of the table, the real model first.
+const SECTIONS: [(&str, &[SpeedRow]); 3] = [
+    (
+        "Gemma 3 270M, 256 tokens where nothing else is said",
+        &[
+            passes("all logits", "all logits"),
+            passes("the last logits", "the last logits"),
+            passes("`resid_post.8` alone", "`resid_post.8` alone"),
+            passes("gradients of one logit at the inputs of all layers", "gradients of one logit at all `resid_pre`"),
+            passes("gradients of 8 texts of 64 tokens", "gradients of 8 texts of 64 tokens"),
+            passes("gradients of 64 texts of 64 tokens", "gradients of 64 texts of 64 tokens"),
+            passes("logit lens at three layers", "logit lens at three layers"),
+            passes("patching by layer and position, 16 tokens", "patching by layer and position"),
+            passes(
+                "zeroing each layer's attention, divergence at all positions of four prompts",
+                "zeroing each `attn_out`, divergence at all positions",
+            ),
+            passes("all logits, products of bf16", "all logits, by products of bf16"),
+            rate("reading 512 tokens from Q4_K_M, tokens a second", "reading, of a prompt of 512 tokens"),
+            rate("writing behind them, tokens a second", "writing, of a prompt of 512 tokens"),
+            dictionary(
+                "a step of a top-k SAE on 4,096 rows, 4,096 features",
+                "real",
+                "ms",
+                "a step of `topk`, 4096 features, 4096 rows",
+            ),
+            dictionary("the same with 16,384 features", "real", "ms", "a step of `topk`, 16384 features, 4096 rows"),
+        ],
+    ),
+    (
+        "The shape of Pythia-70M, random weights, 16 texts of 128 tokens where nothing else is said",
+        &[
+            forward("forward with all logits", "forward with all logits", &[("TransformerLens", 1)]),
+            forward("`resid_post.3` alone", "`resid_post.3` alone", &[("TransformerLens, stopped there", 1)]),
+            forward("recording 111 sites", "forward that records 111 sites", &[("TransformerLens, 99 of them", 2)]),
+            SpeedRow {
+                what: "generation, one text, with cache, tokens a second",
+                page: "forward",
+                row: "generation, one text, with cache",
+                unit: "n",
+                beside: &[("transformers", 1)],
+            },
+        ],
+    ),
+    (
+        "Random rows of 512 numbers, on which no feature dies; with AVX-512 they are the Xeon's",
+        &[
+            dictionary("a step of a top-k SAE on 4,096 rows, 4,096 features", "sae", "inner", "`topk`, 4096 features"),
+            dictionary("the same with 16,384 features", "sae", "inner", "`topk`, 16384 features"),
+            dictionary(
+                "codes of these rows, 4,096 features",
+                "sae",
+                "inner",
+                "codes of a `topk` dictionary, 4096 features",
+            ),
+            dictionary("the same, 16,384 features", "sae", "inner", "codes of a `topk` dictionary, 16384 features"),
+        ],
+    ),
+];
+
+/// Writes the table of both processors: what is measured with AVX-512 and without, each with how many times as long peers take.
+fn processors() -> Result<String, String> {
+    let mut lines = vec![
+        "| what | with AVX-512 | peers, times as long | without | peers, times as long |".to_string(),
+        "|---|---|---|---|---|".to_string(),
+    ];
+    for (section, rows) in SECTIONS {
+        lines.push(format!("| **{section}** | | | | |"));
+        for row in rows {
+            let [with, without] = ["", "-avx2"].map(|instructions| row.cells(instructions));
+            lines.push(format!("| {} | {} | {} |", row.what, with?, without?));
+        }
+    }
+    Ok(lines.join("\n"))
+}
+
+impl SpeedRow {
+    fn cells(&self, instructions: &str) -> Result<String, String> {
+        let found =
+            |below: &str, unit: &str| figure(&format!("{}{instructions}/{}{below} {unit}", self.page, self.row));
+        let own = found("", self.unit)?;
+        let own = if self.unit == "inner" { format!("{own} ms") } else { own };
+        let beside =
+            self.beside.iter().map(|(peer, below)| Ok(format!("{peer} {}", found(&format!("+{below}"), "x")?)));
+        Ok(format!("{own} | {}", beside.collect::<Result<Vec<_>, String>>()?.join(", ")))
+    }
+}
 
 const WORKBENCH: &str = "\
 | what | measured |
@@ -66,9 +160,8 @@ const GPU: &str = "\
 /// A table of this name with its numbers.
 pub fn table(name: &str) -> Result<String, String> {
     let template = match name {
+        "processors" => return processors(),
         "README" => README,
-        "passes" => PASSES,
-        "forward" => FORWARD,
         "workbench" => WORKBENCH,
         "gpu" => GPU,
         _ => return Err(format!("there is no table of speed called `{name}`")),
