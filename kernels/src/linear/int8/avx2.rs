@@ -115,9 +115,9 @@ pub(super) fn plus_signed_products(sums: __m256i, weights: __m256i, x: __m256i) 
 /// The integers of a round, 32 in a register.
 #[derive(Clone, Copy)]
 enum Integers {
-    /// From 0 on, at most seven bits.
+    /// Integers from 0 on, of at most seven bits.
     Lifted([__m256i; REGISTERS]),
-    /// With a sign, as they are.
+    /// Integers with a sign, as they are stored.
     Signed([__m256i; REGISTERS]),
 }
 
