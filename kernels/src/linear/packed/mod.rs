@@ -178,7 +178,10 @@ impl PackedMatrix {
             Arch::V3(simd) => avx2::dot(simd, self.packing, blocks, x, put),
             #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Arch::V4(simd) => wide::dot(simd, self.packing, blocks, x, put),
-            _ => false,
+            _ => {
+                let _ = (blocks, x, put);
+                false
+            }
         }
     }
 
