@@ -22,36 +22,18 @@ pub(super) fn is_there(arch: Arch) -> bool {
     matches!(arch, Arch::V3(_)) && is_x86_feature_detected!("f16c")
 }
 
-/// Calls `put(row of x, row of the blocks, dot product)` for blocks of rows of so many bytes; false for formats that are
-/// unpacked first.
-pub(super) fn dots(
-    packing: Packing,
-    blocks: &[u8],
-    row: usize,
-    x: &[Row],
-    mut put: impl FnMut(usize, usize, f32),
-) -> bool {
-    if matches!(packing, Packing::Q4_1 | Packing::Q5_1 | Packing::Bf16) {
-        return false;
+/// Computes the dot products of up to [`FEW`] rows of x with up to four rows of blocks of so many bytes, 0 for those that there
+/// are not.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn dots(packing: Packing, blocks: &[u8], row: usize, x: &[Row]) -> [[f32; FOLDED]; FEW] {
+    let mut found = [[0.0; FOLDED]; FEW];
+    match x.len() {
+        1 => found[..1].copy_from_slice(&together::<1>(packing, blocks, row, x)),
+        2 => found[..2].copy_from_slice(&together::<2>(packing, blocks, row, x)),
+        3 => found[..3].copy_from_slice(&together::<3>(packing, blocks, row, x)),
+        _ => found.copy_from_slice(&together::<FEW>(packing, blocks, row, x)),
     }
-    for (at, blocks) in blocks.chunks(FOLDED * row).enumerate() {
-        let mut found = [[0.0; FOLDED]; FEW];
-        // SAFETY: the CPU has these instructions, see `is_there`.
-        unsafe {
-            match x.len() {
-                1 => found[..1].copy_from_slice(&together::<1>(packing, blocks, row, x)),
-                2 => found[..2].copy_from_slice(&together::<2>(packing, blocks, row, x)),
-                3 => found[..3].copy_from_slice(&together::<3>(packing, blocks, row, x)),
-                _ => found.copy_from_slice(&together::<FEW>(packing, blocks, row, x)),
-            }
-        }
-        for (of_x, found) in found.iter().take(x.len()).enumerate() {
-            for (of_blocks, found) in found.iter().take(blocks.len() / row).enumerate() {
-                put(of_x, FOLDED * at + of_blocks, *found);
-            }
-        }
-    }
-    true
+    found
 }
 
 /// Computes the dot products of the first R rows of x with up to four rows of blocks, 0 for those that there are not.

@@ -22,6 +22,8 @@ use std::ops::Range;
 use pulp::Arch;
 
 use super::packed::PackedMatrix;
+#[cfg(target_arch = "x86_64")]
+use super::packed::Packing;
 use super::tile::{Finish, ProductSizes, Tile, Tiles, tile_columns, tile_rows};
 use crate::base::instructions::arch;
 use crate::base::{parallel, simulated_threads, thread_pool};
@@ -111,13 +113,19 @@ impl Product<'_> {
         let Self { arch, weight, form, sizes, .. } = *self;
         let blocks = weight.blocks(rows.clone());
         let bytes = blocks.len() / rows.len();
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if wide::is_there(arch) && wide::dots(weight.packing(), blocks, bytes, x, &mut put) {
-            return;
-        }
         #[cfg(target_arch = "x86_64")]
-        if avx2::is_there(arch) && avx2::dots(weight.packing(), blocks, bytes, x, &mut put) {
-            return;
+        if !matches!(weight.packing(), Packing::Q4_1 | Packing::Q5_1) {
+            #[cfg(feature = "avx512")]
+            if wide::is_there(arch) {
+                // SAFETY: the CPU has these instructions.
+                let found = |blocks: &[u8]| unsafe { wide::dots(weight.packing(), blocks, bytes, x) };
+                return by_fours(blocks, bytes, x.len(), found, put);
+            }
+            if avx2::is_there(arch) {
+                // SAFETY: as above.
+                let found = |blocks: &[u8]| unsafe { avx2::dots(weight.packing(), blocks, bytes, x) };
+                return by_fours(blocks, bytes, x.len(), found, put);
+            }
         }
         let mut unpacked = WeightRow::default();
         for (at, blocks) in blocks.chunks_exact(bytes).enumerate() {
@@ -158,6 +166,25 @@ impl Product<'_> {
             }
             tile.finish(arch, place, out, self.finish);
         });
+    }
+}
+
+/// Calls `put(row of x, row of the blocks, dot product)` for rows of so many bytes, where `dots` computes the products of up to
+/// four of them.
+#[cfg(target_arch = "x86_64")]
+fn by_fours(
+    blocks: &[u8],
+    row: usize,
+    rows_of_x: usize,
+    dots: impl Fn(&[u8]) -> [[f32; FOLDED]; FEW],
+    mut put: impl FnMut(usize, usize, f32),
+) {
+    for (at, blocks) in blocks.chunks(FOLDED * row).enumerate() {
+        for (of_x, found) in dots(blocks).iter().take(rows_of_x).enumerate() {
+            for (of_blocks, found) in found.iter().take(blocks.len() / row).enumerate() {
+                put(of_x, FOLDED * at + of_blocks, *found);
+            }
+        }
     }
 }
 
