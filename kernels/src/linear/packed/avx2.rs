@@ -6,119 +6,17 @@ use std::hint::black_box;
 use pulp::{Simd, x86::V3};
 
 use super::Packing;
-
-/// Numbers in a register.
-const LANES: usize = 8;
-/// Bytes that are prefetched ahead: some rows.
-const AHEAD: usize = 4096;
-/// Numbers of a row that are added in parallel sums, as many as [`crate::linear::dots`] has and in its order.
-const ROUND: usize = 8 * LANES;
+use super::registers::by_registers;
 
 /// Returns whether the CPU has the instructions that [`V3`] does not promise.
 fn is_there() -> bool {
     is_x86_feature_detected!("f16c")
 }
 
-/// Writes the numbers of whole blocks; returns false if the CPU cannot, or if they are no whole registers.
-pub(super) fn decode(_: V3, packing: Packing, blocks: &[u8], numbers: &mut [f32]) -> bool {
-    let can = is_there() && numbers.len().is_multiple_of(LANES);
-    if can {
-        // SAFETY: the CPU has these instructions.
-        unsafe { decoded(packing, blocks, numbers) };
-    }
-    can
-}
-
-/// Calls `put(row, dot product of x with it)` for whole rows; false if the CPU cannot, or if rows are no whole registers. The
-/// products have the bits of [`crate::linear::dots`] with the rows in f32, which are never in memory.
-pub(super) fn dot(simd: V3, packing: Packing, blocks: &[u8], x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
-    let Some(row) = packing.row(x.len()).filter(|_| is_there() && x.len().is_multiple_of(LANES)) else { return false };
-    for (at, blocks) in blocks.chunks_exact(row).enumerate() {
-        // SAFETY: the CPU has these instructions.
-        put(at, unsafe { product(simd, packing, blocks, x) });
-    }
-    true
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decoded(packing: Packing, blocks: &[u8], numbers: &mut [f32]) {
-    let (of_block, bytes) = packing.block();
-    let blocks = &blocks[..blocks.len().min(numbers.len() / of_block * bytes)];
-    let numbers = numbers.as_mut_ptr();
-    each(packing, blocks, |at, found| {
-        // SAFETY: there is room for the numbers of all blocks.
-        unsafe { _mm256_storeu_ps(numbers.add(LANES * at), found) }
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn product(simd: V3, packing: Packing, blocks: &[u8], x: &[f32]) -> f32 {
-    let (of_block, bytes) = packing.block();
-    let ahead = blocks.as_ptr().wrapping_add(AHEAD);
-    let blocks = &blocks[..blocks.len().min(x.len() / of_block * bytes)];
-    for line in (0..blocks.len()).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
-    }
-    let x = x.as_ptr();
-    let mut sums = [_mm256_setzero_ps(); 8];
-    each(packing, blocks, |at, found| {
-        // SAFETY: x has as many numbers as the blocks.
-        let x = unsafe { _mm256_loadu_ps(x.add(LANES * at)) };
-        sums[at % 8] = _mm256_fmadd_ps(x, found, sums[at % 8]);
-    });
-    let mut total = sums[0];
-    for more in &sums[1..] {
-        total = _mm256_add_ps(total, *more);
-    }
-    simd.reduce_sum_f32s(pulp::cast(total))
-}
-
-/// Calls `take(at, numbers 8 at to 8 at + 7)` for all numbers of whole blocks. Blocks of 32 come two at a time, so that the
-/// compiler knows what `at` leaves when it is divided by eight.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn each(packing: Packing, blocks: &[u8], mut take: impl FnMut(usize, __m256)) {
-    macro_rules! small {
-        ($bytes:literal, $decode:path) => {{
-            let (pairs, rest) = blocks.as_chunks::<{ 2 * $bytes }>();
-            for (pair, blocks) in pairs.iter().enumerate() {
-                for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
-                    $decode(block, |part, found| take(8 * pair + 4 * at + part, found));
-                }
-            }
-            for block in rest.as_chunks::<$bytes>().0 {
-                $decode(block, |part, found| take(8 * pairs.len() + part, found));
-            }
-        }};
-    }
-    macro_rules! large {
-        ($bytes:literal, $decode:path) => {{
-            for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
-                $decode(block, |part, found| take(32 * at + part, found));
-            }
-        }};
-    }
-    match packing {
-        Packing::Q4_0 => small!(18, q4_0),
-        Packing::Q4_1 => small!(20, q4_1),
-        Packing::Q5_0 => small!(22, q5_0),
-        Packing::Q5_1 => small!(24, q5_1),
-        Packing::Q8_0 => small!(34, q8_0),
-        Packing::Q4K => large!(144, q4_k),
-        Packing::Q5K => large!(176, q5_k),
-        Packing::Q6K => large!(210, q6_k),
-        Packing::Bf16 => {
-            let (rounds, rest) = blocks.as_chunks::<{ 2 * ROUND }>();
-            for (round, bytes) in rounds.iter().enumerate() {
-                for (at, bytes) in bytes.as_chunks::<{ 2 * LANES }>().0.iter().enumerate() {
-                    take(8 * round + at, bf16(bytes));
-                }
-            }
-            for (at, bytes) in rest.as_chunks::<{ 2 * LANES }>().0.iter().enumerate() {
-                take(8 * rounds.len() + at, bf16(bytes));
-            }
-        }
-    }
-}
+by_registers!(
+    "avx2,fma,f16c", V3, 8 of __m256:
+    _mm256_setzero_ps _mm256_loadu_ps _mm256_fmadd_ps _mm256_add_ps _mm256_storeu_ps
+);
 
 /// Returns the half-precision number at this place.
 #[inline]
@@ -194,10 +92,9 @@ fn spread(bytes: __m256i, mut number: impl FnMut(usize, __m256)) {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn bf16(bytes: &[u8; 2 * LANES]) -> __m256 {
-    // SAFETY: 16 bytes, which may have any address.
-    let bits = _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) });
-    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+fn bf16(bytes: &[u8; 2 * LANES], mut take: impl FnMut(usize, __m256)) {
+    let bits = _mm256_cvtepu16_epi32(load_16(bytes, 0));
+    take(0, _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)));
 }
 
 #[inline]

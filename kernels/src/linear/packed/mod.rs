@@ -8,6 +8,8 @@ pub(super) mod avx2;
 pub(super) mod blocks;
 mod map;
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod registers;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 pub(super) mod wide;
 
@@ -151,7 +153,7 @@ impl PackedMatrix {
             #[cfg(target_arch = "x86_64")]
             Arch::V3(simd) => avx2::decode(simd, packing, blocks, numbers),
             #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-            Arch::V4(_) => wide::decode(packing, blocks, numbers),
+            Arch::V4(simd) => wide::decode(simd, packing, blocks, numbers),
             _ => false,
         };
         if !is_done {

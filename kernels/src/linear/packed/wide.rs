@@ -9,7 +9,8 @@ use std::hint::black_box;
 use pulp::{Simd, x86::V4};
 
 use super::Packing;
-use super::avx2::{self, half, load};
+use super::avx2::{self, half, load, load_16, nibbles, q6_k_scales};
+use super::registers::by_registers;
 
 /// Returns whether the CPU has the instructions.
 fn is_there() -> bool {
@@ -19,118 +20,10 @@ fn is_there() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// Writes the numbers of whole blocks; returns false if the CPU cannot, or if they are no whole
-/// registers.
-pub(super) fn decode(packing: Packing, blocks: &[u8], numbers: &mut [f32]) -> bool {
-    let can = is_there() && numbers.len().is_multiple_of(LANES);
-    if can {
-        // SAFETY: the CPU has these instructions.
-        unsafe { decoded(packing, blocks, numbers) };
-    }
-    can
-}
-
-/// Numbers in a register.
-const LANES: usize = 16;
-/// Bytes that are prefetched ahead: some rows.
-const AHEAD: usize = 4096;
-/// Numbers of a row that are added in parallel sums, as many as [`crate::linear::dots`] has and in its order.
-const ROUND: usize = 8 * 16;
-
-/// Calls `put(row, dot product of x with it)` for whole rows; false if the CPU cannot, or rows are of another length. The
-/// products have the bits of [`crate::linear::dots`] with the rows in f32, which are never in memory.
-pub(super) fn dot(simd: V4, packing: Packing, blocks: &[u8], x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
-    let Some(row) = packing.row(x.len()).filter(|_| is_there() && x.len().is_multiple_of(ROUND)) else { return false };
-    for (at, blocks) in blocks.chunks_exact(row).enumerate() {
-        // SAFETY: the CPU has these instructions.
-        put(at, unsafe { product(simd, packing, blocks, x) });
-    }
-    true
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-fn decoded(packing: Packing, blocks: &[u8], numbers: &mut [f32]) {
-    let (of_block, bytes) = packing.block();
-    let blocks = &blocks[..blocks.len().min(numbers.len() / of_block * bytes)];
-    let numbers = numbers.as_mut_ptr();
-    each(packing, blocks, |at, found| {
-        // SAFETY: there is room for the numbers of all blocks.
-        unsafe { _mm512_storeu_ps(numbers.add(16 * at), found) }
-    });
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-fn product(simd: V4, packing: Packing, blocks: &[u8], x: &[f32]) -> f32 {
-    let (of_block, bytes) = packing.block();
-    let ahead = blocks.as_ptr().wrapping_add(AHEAD);
-    let blocks = &blocks[..blocks.len().min(x.len() / of_block * bytes)];
-    for line in (0..blocks.len()).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
-    }
-    let x = x.as_ptr();
-    let mut sums = [_mm512_setzero_ps(); 8];
-    each(packing, blocks, |at, found| {
-        // SAFETY: x has as many numbers as the blocks.
-        let x = unsafe { _mm512_loadu_ps(x.add(16 * at)) };
-        sums[at % 8] = _mm512_fmadd_ps(x, found, sums[at % 8]);
-    });
-    let mut total = sums[0];
-    for more in &sums[1..] {
-        total = _mm512_add_ps(total, *more);
-    }
-    simd.reduce_sum_f32s(pulp::cast(total))
-}
-
-/// Calls `take(at, numbers 16 at to 16 at + 15)` for all numbers of whole blocks. Blocks of 32 come four at a time, so that
-/// the compiler knows what `at` leaves when it is divided by eight.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-fn each(packing: Packing, blocks: &[u8], mut take: impl FnMut(usize, __m512)) {
-    macro_rules! small {
-        ($bytes:literal, $decode:path) => {{
-            let (fours, rest) = blocks.as_chunks::<{ 4 * $bytes }>();
-            for (four, blocks) in fours.iter().enumerate() {
-                for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
-                    let found = $decode(block);
-                    take(8 * four + 2 * at, found[0]);
-                    take(8 * four + 2 * at + 1, found[1]);
-                }
-            }
-            for (at, block) in rest.as_chunks::<$bytes>().0.iter().enumerate() {
-                let found = $decode(block);
-                take(8 * fours.len() + 2 * at, found[0]);
-                take(8 * fours.len() + 2 * at + 1, found[1]);
-            }
-        }};
-    }
-    macro_rules! large {
-        ($bytes:literal, $decode:path) => {{
-            for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
-                $decode(block, |chunk, found| take(16 * at + chunk, found));
-            }
-        }};
-    }
-    match packing {
-        Packing::Q4_0 => small!(18, q4_0),
-        Packing::Q4_1 => small!(20, q4_1),
-        Packing::Q5_0 => small!(22, q5_0),
-        Packing::Q5_1 => small!(24, q5_1),
-        Packing::Q8_0 => small!(34, q8_0),
-        Packing::Q4K => large!(144, q4_k),
-        Packing::Q5K => large!(176, q5_k),
-        Packing::Q6K => large!(210, q6_k),
-        Packing::Bf16 => {
-            let (rounds, rest) = blocks.as_chunks::<{ 2 * ROUND }>();
-            for (round, bytes) in rounds.iter().enumerate() {
-                for (at, bytes) in bytes.as_chunks::<{ 2 * LANES }>().0.iter().enumerate() {
-                    take(8 * round + at, bf16(bytes));
-                }
-            }
-            for (at, bytes) in rest.as_chunks::<{ 2 * LANES }>().0.iter().enumerate() {
-                take(8 * rounds.len() + at, bf16(bytes));
-            }
-        }
-    }
-}
+by_registers!(
+    "avx512f,avx512bw,avx512vl,f16c", V4, 16 of __m512:
+    _mm512_setzero_ps _mm512_loadu_ps _mm512_fmadd_ps _mm512_add_ps _mm512_storeu_ps
+);
 
 /// Returns 0 to 15.
 #[target_feature(enable = "avx512f")]
@@ -138,39 +31,38 @@ fn integers() -> __m512 {
     _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.)
 }
 
-/// Returns 16 bytes as integers of 32 bits.
+/// Calls `take` with both registers of a block of 32 numbers.
 #[target_feature(enable = "avx512f")]
-fn widened(bytes: &[u8; 16]) -> __m512i {
-    // SAFETY: 16 bytes, which may have any address.
-    _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+fn both([first, second]: [__m512; 2], mut take: impl FnMut(usize, __m512)) {
+    take(0, first);
+    take(1, second);
 }
 
 /// Returns the numbers of 16 bytes of two each: of the lower halves, and of the upper ones.
 #[target_feature(enable = "avx512f")]
-fn halves(bytes: &[u8; 16], low: __m512, high: __m512) -> [__m512; 2] {
-    let both = widened(bytes);
+fn halves(bytes: __m128i, low: __m512, high: __m512) -> [__m512; 2] {
+    let both = _mm512_cvtepu8_epi32(bytes);
     // Of an index, the instruction reads the lowest four bits.
     [_mm512_permutexvar_ps(both, low), _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(both), high)]
 }
 
 #[target_feature(enable = "avx512f")]
-fn bf16(bytes: &[u8; 2 * LANES]) -> __m512 {
-    // SAFETY: 32 bytes, which may have any address.
-    let bits = _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) });
-    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+fn bf16(bytes: &[u8; 2 * LANES], mut take: impl FnMut(usize, __m512)) {
+    let bits = _mm512_cvtepu16_epi32(load(bytes, 0));
+    take(0, _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)));
 }
 
 #[target_feature(enable = "avx512f,f16c")]
-fn q4_0(block: &[u8; 18]) -> [__m512; 2] {
+fn q4_0(block: &[u8; 18], take: impl FnMut(usize, __m512)) {
     let table = _mm512_mul_ps(_mm512_sub_ps(integers(), _mm512_set1_ps(8.0)), _mm512_set1_ps(half(block, 0)));
-    halves(&block[2..].as_chunks().0[0], table, table)
+    both(halves(load_16(block, 2), table, table), take);
 }
 
 #[target_feature(enable = "avx512f,f16c")]
-fn q4_1(block: &[u8; 20]) -> [__m512; 2] {
+fn q4_1(block: &[u8; 20], take: impl FnMut(usize, __m512)) {
     let table = _mm512_mul_ps(integers(), _mm512_set1_ps(half(block, 0)));
     let table = _mm512_add_ps(table, _mm512_set1_ps(half(block, 2)));
-    halves(&block[4..].as_chunks().0[0], table, table)
+    both(halves(load_16(block, 4), table, table), take);
 }
 
 /// Returns 32 numbers, which five bits of each byte choose from two tables.
@@ -182,43 +74,36 @@ fn chosen(fives: __m256i, [first, second]: [__m512; 2]) -> [__m512; 2] {
 
 /// Returns the five bits of 32 numbers: four in half a byte each, first all lower halves, and one in `bits`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn fives(bytes: &[u8], bits: &[u8]) -> __m256i {
-    // SAFETY: 16 bytes, which may have any address.
-    let both = unsafe { _mm_loadu_si128(bytes.as_chunks::<16>().0[0].as_ptr().cast()) };
-    let high = _mm_srli_epi16::<4>(both);
-    let fours = _mm256_and_si256(_mm256_set_m128i(high, both), _mm256_set1_epi8(15));
+fn fives(bytes: __m128i, bits: &[u8]) -> __m256i {
     let bits = u32::from_le_bytes(bits.as_chunks::<4>().0[0]);
-    _mm256_or_si256(fours, _mm256_maskz_set1_epi8(bits, 16))
+    _mm256_or_si256(nibbles(bytes), _mm256_maskz_set1_epi8(bits, 16))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-fn q5_0(block: &[u8; 22]) -> [__m512; 2] {
+fn q5_0(block: &[u8; 22], take: impl FnMut(usize, __m512)) {
     let scale = _mm512_set1_ps(half(block, 0));
     let table = |least: f32| _mm512_mul_ps(_mm512_add_ps(integers(), _mm512_set1_ps(least)), scale);
-    chosen(fives(&block[6..], &block[2..6]), [table(-16.0), table(0.0)])
+    both(chosen(fives(load_16(block, 6), &block[2..6]), [table(-16.0), table(0.0)]), take);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-fn q5_1(block: &[u8; 24]) -> [__m512; 2] {
+fn q5_1(block: &[u8; 24], take: impl FnMut(usize, __m512)) {
     let scale = _mm512_set1_ps(half(block, 0));
     let least = _mm512_set1_ps(half(block, 2));
     let table = |from: f32| {
         let integers = _mm512_add_ps(integers(), _mm512_set1_ps(from));
         _mm512_add_ps(_mm512_mul_ps(integers, scale), least)
     };
-    chosen(fives(&block[8..], &block[4..8]), [table(0.0), table(16.0)])
+    both(chosen(fives(load_16(block, 8), &block[4..8]), [table(0.0), table(16.0)]), take);
 }
 
 #[target_feature(enable = "avx512f,f16c")]
-fn q8_0(block: &[u8; 34]) -> [__m512; 2] {
+fn q8_0(block: &[u8; 34], mut take: impl FnMut(usize, __m512)) {
     let scale = _mm512_set1_ps(half(block, 0));
-    let part = |at: usize| {
-        let bytes: &[u8; 16] = &block[at..].as_chunks().0[0];
-        // SAFETY: 16 bytes, which may have any address.
-        let integers = _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) });
-        _mm512_mul_ps(_mm512_cvtepi32_ps(integers), scale)
-    };
-    [part(2), part(18)]
+    for part in 0..2 {
+        let integers = _mm512_cvtepi8_epi32(load_16(block, 2 + LANES * part));
+        take(part, _mm512_mul_ps(_mm512_cvtepi32_ps(integers), scale));
+    }
 }
 
 /// Returns the scales of eight groups, and then their least numbers: six bits each in twelve bytes, times those of the
@@ -256,13 +141,12 @@ fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
     // the tables need all time for.
     let groups = of_groups(block);
     let groups = black_box(&groups);
-    let (bytes, _) = block[16..].as_chunks::<16>();
     for pair in 0..4 {
         let of = |group: usize| table(0.0, groups[group], groups[8 + group]);
         let low = of(2 * pair);
         let high = of(2 * pair + 1);
         for half in 0..2 {
-            let found = halves(&bytes[2 * pair + half], low, high);
+            let found = halves(load_16(block, 16 + 32 * pair + 16 * half), low, high);
             take(4 * pair + half, found[0]);
             take(4 * pair + 2 + half, found[1]);
         }
@@ -295,13 +179,7 @@ fn q5_k(block: &[u8; 176], mut take: impl FnMut(usize, __m512)) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
 fn q6_k(block: &[u8; 210], mut take: impl FnMut(usize, __m512)) {
-    // The scales of all parts of 16, each times that of the block.
-    let bytes: &[u8; 16] = &block[192..].as_chunks().0[0];
-    // SAFETY: 16 bytes, which may have any address.
-    let own = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }));
-    let mut scales = [0.0_f32; 16];
-    // SAFETY: room for 16 numbers.
-    unsafe { _mm512_storeu_ps(scales.as_mut_ptr(), _mm512_mul_ps(_mm512_set1_ps(half(block, 208)), own)) };
+    let scales = q6_k_scales(block);
     let scales = black_box(&scales);
     let fifteen = _mm256_set1_epi8(15);
     let upper = _mm256_set1_epi8(0x30);
