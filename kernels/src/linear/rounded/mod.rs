@@ -28,12 +28,12 @@ pub use bf16_rows::Bf16Rows;
 const ROWS: usize = 8;
 const COLUMNS: usize = 32;
 /// Rows of x that lie together: as many as are turned at once. The height of a tile is a multiple of it.
-const GROUP: usize = 16;
+const GROUP: usize = 2 * ROWS;
 /// Sums that a dot product of two rows is added up in, side by side.
 const LANES: usize = 16;
 
-/// The sums of some rows and columns.
-type Sums = [[f32; COLUMNS]; ROWS];
+/// The sums of the rows of a group and some columns.
+type Sums = [[f32; COLUMNS]; GROUP];
 
 /// Writes x W^T with its bias and activation function, for x and W rounded to bf16; none of the sizes is 0.
 pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: ProductSizes, finish: Finish) {
@@ -123,30 +123,23 @@ fn paired(arch: Arch, row: &[f32], pairs: &mut [u32]) {
 /// Calls `put` with each of some rows of grouped x, which begin with a group, and its sums with the columns.
 fn each_row(arch: Arch, x: &[u32], rows: Range<usize>, columns: &[u32], mut put: impl FnMut(usize, &[f32; COLUMNS])) {
     let pairs = columns.len() / COLUMNS;
-    for begin in rows.clone().step_by(ROWS) {
-        let group = begin / GROUP * GROUP;
-        let x = &x[group * pairs + begin % GROUP..(group + GROUP) * pairs];
-        let sums = sums(arch, x, columns);
+    for begin in rows.clone().step_by(GROUP) {
+        let group = &x[begin * pairs..(begin + GROUP) * pairs];
+        let sums = sums(arch, group, columns, GROUP.min(rows.end - begin));
         for (row, sums) in (begin..rows.end).zip(&sums) {
             put(row, sums);
         }
     }
 }
 
-/// Returns the pairs of the first rows of a group, or of a part of it, one column after the other.
-#[inline(always)]
-fn rows(group: &[u32]) -> impl Iterator<Item = &[u32; ROWS]> {
-    group.chunks(GROUP).filter_map(|pairs| pairs.first_chunk())
-}
-
-/// Computes the sums of the first rows of a group, or of a part of it, with some columns.
-fn sums(arch: Arch, x: &[u32], columns: &[u32]) -> Sums {
+/// Computes the sums of the first rows of a group with some columns.
+fn sums(arch: Arch, x: &[u32], columns: &[u32], rows: usize) -> Sums {
     #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     if wide::is_fast(arch) {
         // SAFETY: the CPU has these instructions.
-        return unsafe { wide::sums(x, columns) };
+        return unsafe { wide::sums(x, columns, rows) };
     }
-    arch.dispatch(plain::Products { x, columns })
+    arch.dispatch(plain::Products { x, columns, rows })
 }
 
 #[cfg(test)]

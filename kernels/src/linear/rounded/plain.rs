@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{COLUMNS, LANES, ROWS, Sums, rows};
+use super::{COLUMNS, GROUP, LANES, ROWS, Sums};
 use crate::linear::bf16;
 use crate::linear::dots::folded;
 
@@ -21,36 +21,103 @@ pub(super) fn paired(row: &[f32], pairs: &mut [u32]) {
 }
 
 pub(super) struct Products<'a> {
+    /// A group of rows.
     pub x: &'a [u32],
     pub columns: &'a [u32],
+    /// How many of its rows are multiplied.
+    pub rows: usize,
 }
+
+/// Pairs whose numbers of x are widened before they are multiplied, in the first cache. From there a number is loaded to all lanes of
+/// a register; one that is widened in the loop goes there by the ports that multiply, which takes twice as long.
+const WIDENED: usize = 64;
+
+/// The first numbers of a pair of each row, and the second.
+type WidePair = [[f32; GROUP]; 2];
 
 impl WithSimd for Products<'_> {
     type Output = Sums;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
-        let mut result = [[0.0; COLUMNS]; ROWS];
-        let shift = simd.splat_u32s(16);
-        let mask = simd.splat_u32s(SECOND);
-        for begin in (0..COLUMNS).step_by(S::F32_LANES) {
-            let mut sums = [simd.splat_f32s(0.0); ROWS];
-            for (x, columns) in rows(self.x).zip(self.columns.as_chunks::<COLUMNS>().0) {
-                let pairs = S::as_simd_u32s(&columns[begin..begin + S::F32_LANES]).0[0];
-                let first = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs, shift));
-                let second = simd.transmute_f32s_u32s(simd.and_u32s(pairs, mask));
-                let x_first = x.map(|pair| f32::from_bits(pair << 16));
-                let x_second = x.map(|pair| f32::from_bits(pair & SECOND));
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    *sum = simd.mul_add_f32s(simd.splat_f32s(x_second[row]), second, *sum);
-                    *sum = simd.mul_add_f32s(simd.splat_f32s(x_first[row]), first, *sum);
+        let mut sums = [[0.0; COLUMNS]; GROUP];
+        let mut wide = [[[0.0; GROUP]; 2]; WIDENED];
+        let x = self.x.as_chunks::<GROUP>().0.chunks(WIDENED);
+        let columns = self.columns.as_chunks::<COLUMNS>().0.chunks(WIDENED);
+        for (x, columns) in x.zip(columns) {
+            let wide = &mut wide[..columns.len()];
+            for (wide, x) in wide.iter_mut().zip(x) {
+                widen(simd, x, wide);
+            }
+            for (half, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                if half * ROWS >= self.rows {
+                    break;
+                }
+                // Sums of two registers across are half the registers of AVX-512, those of one half of AVX2's.
+                if S::REGISTER_COUNT >= 32 {
+                    add_pairs::<S, 2>(simd, wide, half, columns, sums);
+                } else {
+                    add_pairs::<S, 1>(simd, wide, half, columns, sums);
                 }
             }
-            for (result, sums) in result.iter_mut().zip(sums) {
-                S::as_mut_simd_f32s(&mut result[begin..begin + S::F32_LANES]).0[0] = sums;
+        }
+        sums
+    }
+}
+
+/// Writes the numbers of a pair of each row of a group.
+#[inline(always)]
+fn widen<S: Simd>(simd: S, pairs: &[u32; GROUP], [first, second]: &mut WidePair) {
+    let shift = simd.splat_u32s(16);
+    let mask = simd.splat_u32s(SECOND);
+    let pairs = S::as_simd_u32s(pairs).0;
+    for (place, pairs) in S::as_mut_simd_f32s(first).0.iter_mut().zip(pairs) {
+        *place = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(*pairs, shift));
+    }
+    for (place, pairs) in S::as_mut_simd_f32s(second).0.iter_mut().zip(pairs) {
+        *place = simd.transmute_f32s_u32s(simd.and_u32s(*pairs, mask));
+    }
+}
+
+/// Adds the products of some pairs to the sums of half the rows of a group, N registers across at a time.
+#[inline(always)]
+fn add_pairs<S: Simd, const N: usize>(
+    simd: S,
+    wide: &[WidePair],
+    half: usize,
+    columns: &[[u32; COLUMNS]],
+    all: &mut [[f32; COLUMNS]; ROWS],
+) {
+    let shift = simd.splat_u32s(16);
+    let mask = simd.splat_u32s(SECOND);
+    for begin in (0..COLUMNS).step_by(N * S::F32_LANES) {
+        let across = begin..begin + N * S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); N]; ROWS];
+        for row in 0..ROWS {
+            sums[row].copy_from_slice(S::as_simd_f32s(&all[row][across.clone()]).0);
+        }
+        for ([x_first, x_second], columns) in wide.iter().zip(columns) {
+            let x_first = &x_first.as_chunks::<ROWS>().0[half];
+            let x_second = &x_second.as_chunks::<ROWS>().0[half];
+            let pairs = S::as_simd_u32s(&columns[across.clone()]).0;
+            for row in 0..ROWS {
+                let x = simd.splat_f32s(x_second[row]);
+                for n in 0..N {
+                    let second = simd.transmute_f32s_u32s(simd.and_u32s(pairs[n], mask));
+                    sums[row][n] = simd.mul_add_f32s(x, second, sums[row][n]);
+                }
+            }
+            for row in 0..ROWS {
+                let x = simd.splat_f32s(x_first[row]);
+                for n in 0..N {
+                    let first = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs[n], shift));
+                    sums[row][n] = simd.mul_add_f32s(x, first, sums[row][n]);
+                }
             }
         }
-        result
+        for row in 0..ROWS {
+            S::as_mut_simd_f32s(&mut all[row][across.clone()]).0.copy_from_slice(&sums[row]);
+        }
     }
 }
 
