@@ -21,16 +21,17 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-editor.md"
         "benchmarks-explorer.md" "benchmarks-flagship.md" "benchmarks-forward-avx2.md" "benchmarks-forward.md"
         "benchmarks-gpu.md" "benchmarks-gradients.md" "benchmarks-growth.md" "benchmarks-passes-avx2.md"
-        "benchmarks-passes.md" "benchmarks-patching.md" "benchmarks-quality.md" "benchmarks-quantised.md"
-        "benchmarks-real-avx2.md" "benchmarks-real.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md" "benchmarks-store.md"
-        "benchmarks-train.md" "benchmarks.md" "blocks.md" "charts.md" "circuit-localization.md" "dashboards.md"
-        "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md"
-        "evaluating-dictionaries.md" "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md"
-        "features-and-circuits.md" "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md"
-        "judging-circuits.md" "libraries.md" "live.md" "methods.md" "model-diffing.md" "models.md" "neuronpedia.md"
-        "notebooks.md" "parameter-decomposition.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md"
-        "scale.md" "scripts-and-access.md" "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md"
-        "tensors.md" "text-and-tasks.md" "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";
+        "benchmarks-passes-xeon.md" "benchmarks-passes.md" "benchmarks-patching.md" "benchmarks-quality.md"
+        "benchmarks-quantised.md" "benchmarks-real-avx2.md" "benchmarks-real-xeon.md" "benchmarks-real.md"
+        "benchmarks-rounding.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md" "benchmarks-store.md" "benchmarks-train.md"
+        "benchmarks.md" "blocks.md" "charts.md" "circuit-localization.md" "dashboards.md" "data-frames.md"
+        "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md" "evaluating-dictionaries.md"
+        "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
+        "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
+        "live.md" "methods.md" "model-diffing.md" "models.md" "neuronpedia.md" "notebooks.md"
+        "parameter-decomposition.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md"
+        "scripts-and-access.md" "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md" "tensors.md"
+        "text-and-tasks.md" "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";
     "docs/live/":
         "parenthesis.rhai";
     "docs/notebooks/":

@@ -821,12 +821,17 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("Scores by input and by output", "a description, and a pass with a feature added"),
 ];
 
+/// Why passes in which edges are cut take more.
+const PATTERNS: &str = "patterns of attention take tokens squared, which shows from some hundred tokens on";
+
 /// Reasons why a line of the list above what is needed is there, by how it begins; others are not known.
-pub const REASONS: [(&str, &str); 3] = [
+pub const REASONS: [(&str, &str); 5] = [
     (
         "time of an eraser, INLP",
         "a plane parts the labels, and the penalty of probes is 1 / rows, so that more rows take more steps",
     ),
+    ("memory of judging a circuit", PATTERNS),
+    ("memory of the curve of all edges", PATTERNS),
     ("time of the same by matching pursuit", "the products of all pairs of directions are made, up to 8,192 of these"),
     ("perhaps memory of the same by matching pursuit", "as for its time"),
 ];

@@ -17,11 +17,25 @@ const README: &str = "\
 | an attribution graph, 64 tokens, six transcoders of 4,096 features | {attribution-graph/the graph s} | {attribution-graph@circuit-tracer}: {attribution-graph/the graph+1 s}, the same graph | {attribution-graph@} |
 | `microtome -e '1 + 2'`, process start to exit | {/`microtome -e '1 + 2'`, process start to exit ms} | `python -c 'import torch'`: {/`python -c 'import torch'`, same run ms} | {@} |";
 
-/// A row of the table of both processors.
+/// The machines of the table.
+const MACHINES: [&str; 3] = ["EPYC, AVX-512", "Xeon, AVX-512", "slower EPYC, AVX2"];
+
+/// Returns the pages of a benchmark on each of the machines; none where it was not run.
+fn pages(bench: &str) -> [Option<&'static str>; 3] {
+    match bench {
+        "passes" => [Some("passes"), Some("passes-xeon"), Some("passes-avx2")],
+        "forward" => [Some("forward"), None, Some("forward-avx2")],
+        "real" => [Some("real"), Some("real-xeon"), Some("real-avx2")],
+        "sae" => [None, Some("sae"), Some("sae-avx2")],
+        _ => [None; 3],
+    }
+}
+
+/// A row of the table of machines.
 struct SpeedRow {
     what: &'static str,
-    /// The page of the benchmark, its row, and the unit, as in the templates.
-    page: &'static str,
+    /// The benchmark, its row, and the unit, as in the templates.
+    bench: &'static str,
     row: &'static str,
     unit: &'static str,
     /// The peers, and how far below the row theirs is.
@@ -30,22 +44,22 @@ struct SpeedRow {
 
 /// Returns the row of a pass through the real model.
 const fn passes(what: &'static str, row: &'static str) -> SpeedRow {
-    SpeedRow { what, page: "passes", row, unit: "ms", beside: &[("transformers", 1)] }
+    SpeedRow { what, bench: "passes", row, unit: "ms", beside: &[("transformers", 1)] }
 }
 
 /// Returns the row of tokens a second.
 const fn rate(what: &'static str, row: &'static str) -> SpeedRow {
-    SpeedRow { what, page: "real", row, unit: "n", beside: &[("transformers", 1), ("llama.cpp", 2)] }
+    SpeedRow { what, bench: "real", row, unit: "n", beside: &[("transformers", 1), ("llama.cpp", 2)] }
 }
 
 /// Returns the row of a forward pass of random weights.
 const fn forward(what: &'static str, row: &'static str, beside: &'static [(&'static str, usize)]) -> SpeedRow {
-    SpeedRow { what, page: "forward", row, unit: "ms", beside }
+    SpeedRow { what, bench: "forward", row, unit: "ms", beside }
 }
 
 /// Returns the row of a step, or of the codes, of a dictionary, beside the three libraries.
-const fn dictionary(what: &'static str, page: &'static str, unit: &'static str, row: &'static str) -> SpeedRow {
-    SpeedRow { what, page, row, unit, beside: &[("dictionary_learning", 1), ("SAELens", 2), ("sparsify", 3)] }
+const fn dictionary(what: &'static str, bench: &'static str, unit: &'static str, row: &'static str) -> SpeedRow {
+    SpeedRow { what, bench, row, unit, beside: &[("dictionary_learning", 1), ("SAELens", 2), ("sparsify", 3)] }
 }
 
 /// Sections of the table, the real model first.
@@ -85,7 +99,7 @@ const SECTIONS: [(&str, &[SpeedRow]); 3] = [
             forward("recording 111 sites", "forward that records 111 sites", &[("TransformerLens, 99 of them", 2)]),
             SpeedRow {
                 what: "generation, one text, with cache, tokens a second",
-                page: "forward",
+                bench: "forward",
                 row: "generation, one text, with cache",
                 unit: "n",
                 beside: &[("transformers", 1)],
@@ -93,7 +107,7 @@ const SECTIONS: [(&str, &[SpeedRow]); 3] = [
         ],
     ),
     (
-        "Random rows of 512 numbers, on which no feature dies; with AVX-512 they are the Xeon's",
+        "Random rows of 512 numbers, on which no feature dies",
         &[
             dictionary("a step of a top-k SAE on 4,096 rows, 4,096 features", "sae", "inner", "`topk`, 4096 features"),
             dictionary("the same with 16,384 features", "sae", "inner", "`topk`, 16384 features"),
@@ -108,31 +122,31 @@ const SECTIONS: [(&str, &[SpeedRow]); 3] = [
     ),
 ];
 
-/// Writes the table of both processors: what is measured with AVX-512 and without, each with how many times as long peers take.
-fn processors() -> Result<String, String> {
-    let mut lines = vec![
-        "| what | with AVX-512 | peers, times as long | without | peers, times as long |".to_string(),
-        "|---|---|---|---|---|".to_string(),
-    ];
+/// Writes the table of machines: what is measured on each, and how many times as long the peers take, in the order of their names.
+fn machines() -> Result<String, String> {
+    let heads = MACHINES.map(|machine| format!(" {machine} | times as long |")).concat();
+    let mut lines = vec![format!("| what | peers |{heads}"), format!("|---|---|{}", "---|---|".repeat(MACHINES.len()))];
     for (section, rows) in SECTIONS {
-        lines.push(format!("| **{section}** | | | | |"));
+        lines.push(format!("| **{section}** |{}", " |".repeat(1 + 2 * MACHINES.len())));
         for row in rows {
-            let [with, without] = ["", "-avx2"].map(|instructions| row.cells(instructions));
-            lines.push(format!("| {} | {} | {} |", row.what, with?, without?));
+            let peers: Vec<&str> = row.beside.iter().map(|(peer, _)| *peer).collect();
+            let cells: Result<Vec<String>, String> = pages(row.bench).into_iter().map(|page| row.cells(page)).collect();
+            lines.push(format!("| {} | {} | {} |", row.what, peers.join(", "), cells?.join(" | ")));
         }
     }
     Ok(lines.join("\n"))
 }
 
 impl SpeedRow {
-    fn cells(&self, instructions: &str) -> Result<String, String> {
-        let found =
-            |below: &str, unit: &str| figure(&format!("{}{instructions}/{}{below} {unit}", self.page, self.row));
+    /// Returns what is on a page, and the ratios to the peers.
+    fn cells(&self, page: Option<&str>) -> Result<String, String> {
+        let Some(page) = page else { return Ok("– | –".into()) };
+        let found = |below: &str, unit: &str| figure(&format!("{page}/{}{below} {unit}", self.row));
         let own = found("", self.unit)?;
         let own = if self.unit == "inner" { format!("{own} ms") } else { own };
-        let beside =
-            self.beside.iter().map(|(peer, below)| Ok(format!("{peer} {}", found(&format!("+{below}"), "x")?)));
-        Ok(format!("{own} | {}", beside.collect::<Result<Vec<_>, String>>()?.join(", ")))
+        let ratios: Result<Vec<String>, String> =
+            self.beside.iter().map(|(_, below)| found(&format!("+{below}"), "x")).collect();
+        Ok(format!("{own} | {}", ratios?.join(", ")))
     }
 }
 
@@ -160,7 +174,7 @@ const GPU: &str = "\
 /// A table of this name with its numbers.
 pub fn table(name: &str) -> Result<String, String> {
     let template = match name {
-        "processors" => return processors(),
+        "machines" => return machines(),
         "README" => README,
         "workbench" => WORKBENCH,
         "gpu" => GPU,

@@ -1,4 +1,4 @@
-//! What registers of both sizes do with the numbers of blocks: they store them, or multiply them with those of a row.
+//! The work of registers of both sizes with the numbers of blocks: they store them, or multiply them with those of a row.
 
 /// Functions of a module that decodes blocks to registers of one size. The module has `is_there`, and for each format a function
 /// of a block that calls `take(part, numbers)` with the block's registers in order.

@@ -24,7 +24,7 @@ pub(super) struct Products<'a> {
     /// A group of rows.
     pub x: &'a [u32],
     pub columns: &'a [u32],
-    /// How many of its rows are multiplied.
+    /// The number of its rows that are multiplied.
     pub rows: usize,
 }
 
