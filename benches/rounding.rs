@@ -59,6 +59,7 @@ fn cell(found: &[Vec<Option<f64>>], column: usize, (digits, with_exact): (usize,
 
 fn models() -> Vec<Rounded> {
     const FIT: &str = "#{ k: 8, d_sae: 128, steps: 100, seed: 0 }";
+    const QUANTISED: &str = "dtype: \"q8\", compute: \"int8\"";
     const TRAINED: &str = "#{ k: 32, steps: 300, seed: 0 }";
     let fixtures = root().join("tests/fixtures/models");
     let mut names: Vec<String> = std::fs::read_dir(&fixtures)
@@ -74,7 +75,7 @@ fn models() -> Vec<Rounded> {
         .map(|name| Rounded {
             path: fixtures.join(&name).display().to_string(),
             options: format!("tokenizer: {:?}", tokenizer.display().to_string()),
-            int8: "dtype: \"q8\", compute: \"int8\"",
+            int8: QUANTISED,
             fit: FIT,
             name,
         })
@@ -83,7 +84,7 @@ fn models() -> Vec<Rounded> {
         name: "**`tiny`**".into(),
         path: "tiny".into(),
         options: String::new(),
-        int8: "dtype: \"q8\", compute: \"int8\"",
+        int8: QUANTISED,
         fit: TRAINED,
     });
     if let Some(folder) = gemma::folder() {
