@@ -15,8 +15,8 @@ mod products;
 
 use std::time::Duration;
 
-use common::peers::Peers;
-use common::{BenchPage, Rows, child, milliseconds, rate, shapes, timed};
+use common::turns::{Turns, once};
+use common::{BenchPage, Rows, child, milliseconds, rate, shapes};
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
@@ -37,13 +37,14 @@ fn main() {
     if let Some((_, folder)) = child::part() {
         return loading::load(&folder);
     }
-    let peers = Peers::measure("forward.py", &[TEXTS, LENGTH, PROMPT, GENERATED, RUNS]);
+    let numbers = [TEXTS, LENGTH, PROMPT, GENERATED].map(|number| number.to_string());
     let mut rows = Rows::new();
-    passes(&mut rows, &peers);
+    passes(&mut rows, &mut Turns::start("forward.py", &numbers, &[]));
     closures::rows(&mut rows);
     loading::rows(&mut rows);
     let sentences = format!(
-        "Times are medians of {RUNS} runs, ratios of medians of the same run. The model has the shape of Pythia-70M \
+        "Ours and the peers' runs take turns, {RUNS} of each after one that does not count; times are medians, ratios the median and \
+         the range of those of single turns. The model has the shape of Pythia-70M \
          (6 layers of 512, 8 heads, MLP of 2048, vocabulary 50304) and random weights in f32; it reads {TEXTS} texts of \
          {LENGTH} tokens, and writes {GENERATED} tokens after {PROMPT}."
     );
@@ -57,43 +58,47 @@ fn by_default(config: &Config) -> Vec<Place> {
     sites.map(|site| Place { site, head: None }).collect()
 }
 
-fn passes(rows: &mut Rows, peers: &Peers) {
+fn passes(rows: &mut Rows, peers: &mut Turns) {
     let model = shapes::model(DType::F32, &Device::Cpu);
     let batch = shapes::texts(TEXTS, LENGTH);
     let task = Task::default();
     let ask = |places: &[Place]| Ask { places: places.to_vec(), ..Ask::default() };
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
 
-    let forward = timed(|| drop(model.logits(&batch, Vec::new(), &task).unwrap()), RUNS);
+    let mut beside = |name: &str, ours: &mut dyn FnMut() -> Duration| peers.timed(&[name.into()], RUNS, ours);
+
+    let found = beside("forward", &mut || once(|| drop(model.logits(&batch, Vec::new(), &task).unwrap())));
+    let forward = found.ours();
     row("forward with all logits", milliseconds(forward));
-    row("TransformerLens, the same", peers.against("forward", forward, milliseconds));
+    row("TransformerLens, the same", found.against("forward", milliseconds));
     row("its matrix products alone", against(products::time(6, true), forward));
 
     let one = select(model.config(), "resid_post.3").unwrap();
-    let part = timed(|| drop(model.cache(&batch, ask(&one), &task).unwrap()), RUNS);
-    row("`resid_post.3` alone", milliseconds(part));
-    row("TransformerLens, stop_at_layer=4", peers.against("part", part, milliseconds));
-    row("its matrix products alone", against(products::time(4, false), part));
+    let found = beside("part", &mut || once(|| drop(model.cache(&batch, ask(&one), &task).unwrap())));
+    row("`resid_post.3` alone", milliseconds(found.ours()));
+    row("TransformerLens, stop_at_layer=4", found.against("part", milliseconds));
+    row("its matrix products alone", against(products::time(4, false), found.ours()));
 
     let all = by_default(model.config());
-    let recorded = timed(|| drop(model.run(&batch, ask(&all), &task).unwrap()), RUNS);
-    row(&format!("forward that records {} sites", all.len()), milliseconds(recorded));
-    row("of the plain forward", format!("{:.2} times", ratio(recorded, forward)));
+    let found = beside("recorded", &mut || once(|| drop(model.run(&batch, ask(&all), &task).unwrap())));
+    row(&format!("forward that records {} sites", all.len()), milliseconds(found.ours()));
+    row("of the plain forward", format!("{:.2} times", ratio(found.ours(), forward)));
     row(
         "TransformerLens, run_with_cache of the 99 of them that its bridge has",
-        peers.against("recorded", recorded, milliseconds),
+        found.against("recorded", milliseconds),
     );
 
-    let each = generation(&model, &task);
-    row("generation, one text, with cache", rate(1, each));
-    row("transformers, the same", peers.against("token", each, |each| rate(1, each)));
+    let found = beside("token", &mut || generation(&model, &task));
+    row("generation, one text, with cache", rate(1, found.ours()));
+    row("transformers, the same", found.against("token", |each| rate(1, each)));
 }
 
+/// The time of a token.
 fn generation(model: &Decoder, task: &Task) -> Duration {
     let prompt = Batch::new(vec![(1..=PROMPT as u32).collect()]).unwrap();
     let choice = SamplingSettings::greedy(GENERATED);
     let run = || drop(model.generate(&prompt, &choice, Vec::new(), &mut |_, _| Ok(true), task).unwrap());
-    timed(run, RUNS) / GENERATED as u32
+    once(run) / GENERATED as u32
 }
 
 fn ratio(a: Duration, b: Duration) -> f64 {

@@ -1,6 +1,7 @@
 //! Passes through a real model, Gemma 3 270M, beside transformers with the same weights: reading, one layer's activations,
-//! gradients at all layers, lenses, patching by layer and position, and ablations judged by a divergence. Writes
-//! `docs/benchmarks-passes.md`, or `docs/benchmarks-passes-avx2.md` where the CPU has no AVX-512.
+//! gradients at all layers, lenses, patching by layer and position, and ablations judged by a divergence; and one product of
+//! matrices, which says how fast the machine was. Writes `docs/benchmarks-passes.md`, or
+//! `docs/benchmarks-passes-avx2.md` where the CPU has no AVX-512.
 //!
 //! `MICROTOME_GEMMA=FOLDER cargo bench --bench passes`, some minutes; without the folder it says that it is skipped. The
 //! weights are in `hf` below it. transformers is measured where `MICROTOME_PEER_PYTHON` names an interpreter that has it.
@@ -8,10 +9,9 @@
 mod common;
 
 use std::path::Path;
-use std::time::Duration;
 
-use common::peers::Peers;
-use common::{BenchPage, Rows, eval, folder, gemma, in_session, milliseconds, timed};
+use common::turns::{Turns, once};
+use common::{BenchPage, Rows, eval, folder, gemma, in_session, milliseconds};
 use microtome::base::memory;
 use microtome::script::Session;
 
@@ -21,7 +21,10 @@ const TOKENS: usize = 256;
 const TEXTS: [usize; 3] = [1, 8, 64];
 const TEXT: usize = 64;
 
-/// The name of the peer's time, what is done, and the code that does it.
+/// What the peer calls the product of two matrices.
+const PRODUCT: &str = "product";
+
+/// The name of the peer's work, what is done, and the code that does it.
 const PASSES: [(&str, &str, &str); 7] = [
     ("all_logits", "all logits", "m.logits(ids)"),
     ("last_logits", "the last logits", "m.logits(ids, #{ pos: -1 })"),
@@ -52,8 +55,8 @@ fn main() {
 fn sentences() -> String {
     format!(
         "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144) with dequantised weights in f32, the same in both; {TOKENS} \
-         tokens where nothing else is said. Times are medians of {RUNS} runs after one that does not count, ratios of medians of \
-         the same run. The peer holds what it can: activations of one layer without the layers above, gradients without \
+         tokens where nothing else is said. Ours and the peer's runs take turns, {RUNS} of each after one that does not count; times are \
+         medians, ratios the median and the range of those of single turns. The peer holds what it can: activations of one layer without the layers above, gradients without \
          those of weights, patches of all positions of a layer in one batch. Patched is a pair of prompts of 16 tokens, \
          read by the last logits; ablated are four prompts of 9 to 23 tokens, whose divergence from the run without is a mean over \
          all positions. Products of bf16 are `compute: \"bf16\"` here, and a model in bf16 there."
@@ -61,29 +64,31 @@ fn sentences() -> String {
 }
 
 fn measured(session: &mut Session, weights: &Path) -> Rows {
-    let numbers = [TOKENS, TEXT, RUNS].map(|number| number.to_string());
+    let numbers = [TOKENS, TEXT].map(|number| number.to_string());
     let asked: Vec<String> = std::iter::once(weights.display().to_string()).chain(numbers).collect();
-    let peers = Peers::run("passes.py", &asked);
+    let mut peer = Turns::start("passes.py", &asked, &[]);
     let mut rows = Rows::new();
-    let mut add = |what: String, name: &str, ours: Duration| {
-        rows.push((what, milliseconds(ours)));
-        rows.push(("transformers".into(), peers.against(name, ours, milliseconds)));
+    let mut add = |session: &mut Session, name: &str, what: &str, code: &str| {
+        let found = peer.timed(&[name.into()], RUNS, || once(|| eval(session, code)));
+        rows.push((what.into(), milliseconds(found.ours())));
+        let beside = if name == PRODUCT { "PyTorch" } else { "transformers" };
+        rows.push((beside.into(), found.against(name, milliseconds)));
     };
+    eval(session, "let a = tensor::randn([2048, 2048]); let b = tensor::randn([2048, 2048]);");
+    add(session, PRODUCT, "a product of two matrices of 2,048 by 2,048", "a @ b");
     eval(session, &format!("let m = model::load({weights:?}); {PREPARE}"));
     for (name, what, code) in PASSES {
-        let ours = timed(|| eval(session, code), RUNS);
-        add(what.into(), name, ours);
+        add(session, name, what, code);
     }
     for count in TEXTS {
         eval(session, &format!("let batch = (0..{count}).map(|row| row_of.call(row, {TEXT}));"));
         let code = "m.grads(batch, |logits| logits[[\":\", 5]].sum(), \"resid_pre.*\", #{ pos: -1 })";
-        let ours = timed(|| eval(session, code), RUNS);
-        add(format!("gradients of {count} texts of {TEXT} tokens"), &format!("gradients_{count}"), ours);
+        let what = format!("gradients of {count} texts of {TEXT} tokens");
+        add(session, &format!("gradients_{count}"), &what, code);
     }
     eval(session, &format!("let m = model::load({weights:?}, #{{ compute: \"bf16\" }});"));
     for (name, what, code) in &PASSES[..3] {
-        let ours = timed(|| eval(session, code), RUNS);
-        add(format!("{what}, by products of bf16"), &format!("{name}_bf16"), ours);
+        add(session, &format!("{name}_bf16"), &format!("{what}, by products of bf16"), code);
     }
     rows
 }

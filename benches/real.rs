@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::child::{self, limited};
-use common::peers::Peers;
 use common::server::Server;
-use common::{BenchPage, Rows, gemma, human, milliseconds, rate, timed};
+use common::turns::{Turns, once};
+use common::{BenchPage, Rows, gemma, human, milliseconds, rate};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Task, memory};
@@ -30,8 +30,6 @@ use microtome::script::engine::thread::with_large_stack;
 const RUNS: usize = 3;
 const PROMPT: usize = 512;
 const WRITTEN: usize = 64;
-/// Tokens that are read by products of bf16.
-const BF16_PROMPT: usize = 256;
 /// Tokens that are read for the activations of a layer, rows of a step, and steps of a dictionary.
 const HARVESTED: usize = 18_000;
 const BATCH: usize = 4096;
@@ -41,6 +39,15 @@ const ALLOWED: u64 = 20 << 30;
 /// Tokens of prompts of attribution graphs, and how many features are computed of each: fewer of longer prompts, since a
 /// backward pass for each takes time in proportion to the tokens.
 const GRAPHS: [(usize, usize); 3] = [(100, 1000), (1000, 100), (4000, 25)];
+
+/// The peers of reading and writing, and how their works begin.
+const PEERS: [(&str, &str); 2] = [("transformers", "transformers"), ("llama.cpp", "llama")];
+
+/// What a model of a session does, and how long it takes.
+type Work = fn(&mut Session, &str) -> Duration;
+
+/// What is done, what the peers call it, our work, and its tokens.
+const WORKS: [(&str, &str, Work, usize); 2] = [("reading", "read", read, PROMPT), ("writing", "write", write, 1)];
 
 /// Reads the same ids as the peers.
 const IDS: &str = "let ids = |n| [2] + (0..n - 1).map(|i| 1000 + 977 * i % 200_000);";
@@ -66,11 +73,13 @@ fn written(rows: &Rows) {
 }
 
 const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \
-    here computed in f32, or by products of int8, which round what they read as llama.cpp's do; transformers has the dequantised weights in f32. Times of reading and writing are medians of three runs in \
-    the same run on the same threads. Memory is the peak of a process of its own, without the pages of files; beside the model \
-    means less that of a process that only loads the model. Steps of dictionaries are the mean of 40 after the first, of 10 with 16,384 features (of the libraries the \
-    median), on activations of `resid_post.9`, 640 wide, on text that the model inside the binary wrote. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
-    active at a token.";
+    here computed in f32, or by products of int8, which round what they read as llama.cpp's do; transformers has the dequantised \
+    weights in f32. Ours and the peers' runs take turns on the same threads, three of each after one that does not count; times are \
+    medians, ratios the median and the range of those of single turns. Steps of dictionaries are on activations of `resid_post.9`, \
+    640 wide, on text that the model inside the binary wrote; in each turn the mean of 40 after the first, of 10 with 16,384 features, \
+    and the median of 13 and of 3 that go on from those of the turn before with the libraries. Memory is the peak of a process of its \
+    own, without the pages of files; beside the model means less that of a process that only loads the model. Transcoders of \
+    attribution graphs were fitted for one step; each has 4,096 features, of which 32 are active at a token.";
 
 /// A session that has the model as `m`.
 fn session(folder: &Path) -> Session {
@@ -87,51 +96,52 @@ fn of(session: &mut Session, code: &str) {
 }
 
 fn speed(folder: &Path, rows: &mut Rows) {
-    let numbers = [PROMPT, WRITTEN, RUNS].map(|number| number.to_string());
+    let numbers = [PROMPT, WRITTEN].map(|number| number.to_string());
     let asked: Vec<String> = std::iter::once(folder.display().to_string()).chain(numbers).collect();
-    let peers = Peers::run("real.py", &asked);
-    let load = timed(|| drop(session(folder)), RUNS);
-    rows.push(("loading the file".into(), milliseconds(load)));
-    rows.push(("llama.cpp".into(), peers.against("llama_load", load, milliseconds)));
+    let mut peers = Turns::start("real.py", &asked, &[]);
+    let load = peers.timed(&["llama_load".into()], RUNS, || once(|| drop(session(folder))));
+    rows.push(("loading the file".into(), milliseconds(load.ours())));
+    rows.push(("llama.cpp".into(), load.against("llama_load", milliseconds)));
     let mut session = session(folder);
-    let (read, write) = reading_and_writing(&mut session, "m");
-    for (what, ours, name, tokens) in [("reading", read, "read", PROMPT), ("writing", write, "write", 1)] {
+    for (what, name, work, tokens) in WORKS {
+        let names = PEERS.map(|(_, peer)| format!("{peer}_{name}"));
+        let found = peers.timed(&names, RUNS, || work(&mut session, "m"));
         let words = |time: Duration| rate(tokens, time);
-        rows.push((format!("{what}, of a prompt of {PROMPT} tokens"), words(ours)));
-        rows.push(("transformers".into(), peers.against(&format!("transformers_{name}"), ours, words)));
-        rows.push(("llama.cpp".into(), peers.against(&format!("llama_{name}"), ours, words)));
+        rows.push((format!("{what}, of a prompt of {PROMPT} tokens"), words(found.ours())));
+        for ((peer, _), name) in PEERS.iter().zip(&names) {
+            rows.push(((*peer).into(), found.against(name, words)));
+        }
     }
-    of(&mut session, &format!("let by_int8 = model::load({:?}, #{{ compute: \"int8\" }});", gemma::file(folder)));
-    let (read, write) = reading_and_writing(&mut session, "by_int8");
-    rows.push((format!("reading by products of int8, of a prompt of {PROMPT} tokens"), rate(PROMPT, read)));
-    rows.push(("llama.cpp".into(), peers.against("llama_read", read, |time| rate(PROMPT, time))));
     let bandwidth = bandwidth::bandwidth();
     rows.push(("the memory, read by all threads".into(), bandwidth::written(bandwidth)));
     let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
     let model = Model::load(&files, &gemma::file(folder), &LoadSettings::default(), &Task::default()).unwrap();
-    let share = bandwidth::share(&model.decoder, write, bandwidth);
-    let found = format!("{} ({share:.2} of the memory's bandwidth)", rate(1, write));
-    rows.push((format!("writing by products of int8, of a prompt of {PROMPT} tokens"), found));
-    rows.push(("llama.cpp".into(), peers.against("llama_write", write, |time| rate(1, time))));
-    let begin = format!("let fast = model::load({:?}, #{{ compute: \"bf16\" }});", gemma::file(folder));
-    of(&mut session, &begin);
-    for (what, asked) in [("the last logits", ", #{ pos: -1 }"), ("all logits", "")] {
-        let mut by =
-            |model: &str| timed(|| of(&mut session, &format!("{model}.logits(ids.call({BF16_PROMPT}){asked});")), RUNS);
-        let fast = by("fast");
-        let exact = by("m");
-        let ratio = exact.as_secs_f64() / fast.as_secs_f64();
-        let found = format!("{} ({ratio:.2} times as fast as in f32)", rate(BF16_PROMPT, fast));
-        rows.push((format!("reading {BF16_PROMPT} tokens by products of bf16, {what}"), found));
+    of(&mut session, &format!("let by_int8 = model::load({:?}, #{{ compute: \"int8\" }});", gemma::file(folder)));
+    for (what, name, work, tokens) in WORKS {
+        let peer = format!("llama_{name}");
+        let found = peers.timed(std::slice::from_ref(&peer), RUNS, || work(&mut session, "by_int8"));
+        let words = |time: Duration| rate(tokens, time);
+        let own = if name == "write" {
+            let share = bandwidth::share(&model.decoder, found.ours(), bandwidth);
+            format!("{} ({share:.2} of the memory's bandwidth)", words(found.ours()))
+        } else {
+            words(found.ours())
+        };
+        rows.push((format!("{what} by products of int8, of a prompt of {PROMPT} tokens"), own));
+        rows.push(("llama.cpp".into(), found.against(&peer, words)));
     }
 }
 
-/// The times of reading the prompt and of writing a token by a model of a session.
-fn reading_and_writing(session: &mut Session, model: &str) -> (Duration, Duration) {
-    let read = timed(|| of(session, &format!("{model}.logits(ids.call({PROMPT}), #{{ pos: -1 }});")), RUNS);
+/// Reads the prompt.
+fn read(session: &mut Session, model: &str) -> Duration {
+    once(|| of(session, &format!("{model}.logits(ids.call({PROMPT}), #{{ pos: -1 }});")))
+}
+
+/// Writes behind the prompt; the time is that of one token.
+fn write(session: &mut Session, model: &str) -> Duration {
+    let first = read(session, model);
     let generate = format!("{model}.generate_ids(ids.call({PROMPT}), #{{ tokens: {WRITTEN} }});");
-    let whole = timed(|| of(session, &generate), RUNS);
-    (read, whole.saturating_sub(read) / WRITTEN as u32)
+    once(|| of(session, &generate)).saturating_sub(first) / WRITTEN as u32
 }
 
 /// Steps of a `topk` dictionary on activations of the model, beside the libraries on the same rows.
@@ -152,17 +162,20 @@ fn steps(folder: &Path, rows: &mut Rows) {
         let mut fit = |steps: u32| {
             let code =
                 format!("sae::fit(x, #{{ k: 32, d_sae: {features}, batch: {BATCH}, steps: {steps}, seed: 0 }});");
-            timed(|| of(&mut session, &code), RUNS)
+            once(|| of(&mut session, &code))
         };
-        let step = fit(1 + made_steps).saturating_sub(fit(1)) / made_steps;
-        rows.push((format!("a step of `topk`, {features} features, {BATCH} rows"), milliseconds(step)));
-        let numbers = [made_steps as usize, 640, 32, BATCH, features as usize].map(|number| number.to_string());
-        // SAFETY: no other thread runs.
-        unsafe { std::env::set_var("MICROTOME_BENCH_ROWS", made().join("rows.npy")) };
-        let peers = Peers::run("sae.py", &numbers);
-        for peer in ["dictionary_learning", "sae_lens", "sparsify"] {
-            let found = peers.against(&format!("{peer}_topk_{features}"), step, milliseconds);
-            rows.push((peer.into(), found));
+        let turn = made_steps as usize / RUNS;
+        let numbers = [turn, 640, 32, BATCH].map(|number| number.to_string());
+        let mut peers = Turns::start("sae.py", &numbers, &[("MICROTOME_BENCH_ROWS", made().join("rows.npy"))]);
+        let libraries = ["dictionary_learning", "sae_lens", "sparsify"];
+        let names = libraries.map(|library| format!("{library}_topk_{features}"));
+        let found = peers.timed(&names, RUNS, || {
+            let first = fit(1);
+            fit(1 + made_steps).saturating_sub(first) / made_steps
+        });
+        rows.push((format!("a step of `topk`, {features} features, {BATCH} rows"), milliseconds(found.ours())));
+        for (library, name) in libraries.iter().zip(&names) {
+            rows.push(((*library).into(), found.against(name, milliseconds)));
         }
     }
 }

@@ -19,6 +19,7 @@ mod step;
 use std::time::Duration;
 
 use common::peers::Peers;
+use common::turns::{Turns, once};
 use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, rate, seconds, timed};
 use microtome::base::memory;
 use microtome::sae::fit::{EncoderProducts, FitBatch};
@@ -52,20 +53,20 @@ fn main() {
     memory::keep_freed();
     let mut rows = Rows::new();
     real::rows(&mut rows);
-    let numbers: Vec<usize> = [RUNS, D, K, ROWS].into_iter().chain(WIDTHS).collect();
-    let peers = Peers::measure("sae.py", &numbers);
+    let numbers = [1, D, K, ROWS].map(|number| number.to_string());
+    let mut peers = Turns::start("sae.py", &numbers, &[]);
     let batches = step::batches();
     for features in WIDTHS {
-        steps(&mut rows, &peers, features, &batches);
+        steps(&mut rows, &mut peers, features, &batches);
     }
     rounded(&mut rows, &batches);
-    sweep(&mut rows, &peers, &batches);
+    sweep(&mut rows, &mut peers, &batches);
     cross_layer(&mut rows);
     shares(&mut rows, &batches);
     map(&mut rows);
     let sentences = format!(
-        "Times are medians of {RUNS} steps after one that does not count, ratios those of medians of the same run. \
-         Activations are {D} wide and random, a batch has {ROWS} rows, everything is f32; a step is whole: codes, gradients \
+        "Ours and the libraries' steps take turns, {RUNS} of each after one that does not count (three of a sweep); times are medians, \
+         ratios the median and the range of those of single turns. Activations are {D} wide and random, a batch has {ROWS} rows, everything is f32; a step is whole: codes, gradients \
          of all weights, clipping, Adam, directions at length 1, and the count of dead features (none is dead). `topk` and \
          `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \
          libraries. The map is of {} random directions, by cosine, with 15 neighbours and {EPOCHS} epochs; umap-learn \
@@ -77,25 +78,32 @@ fn main() {
 }
 
 /// Steps of each kind, and codes.
-fn steps(rows: &mut Rows, peers: &Peers, features: usize, batches: &[FitBatch]) {
+fn steps(rows: &mut Rows, peers: &mut Turns, features: usize, batches: &[FitBatch]) {
     let tokens = |time: Duration| rate(ROWS, time);
     for (kind, theirs) in KINDS {
         let mut fit = Fit::new(kind, features);
-        let step = timed(|| fit.step(batches), RUNS);
-        rows.push((format!("`{kind}`, {features} features"), told(step, &fit)));
-        for peer in theirs {
-            rows.push((format!("{peer}, the same"), peers.against(&format!("{peer}_{features}"), step, tokens)));
+        let names = with_features(theirs, features);
+        let found = peers.timed(&names, RUNS, || once(|| fit.step(batches)));
+        rows.push((format!("`{kind}`, {features} features"), told(found.ours(), &fit)));
+        for (peer, name) in theirs.iter().zip(&names) {
+            rows.push((format!("{peer}, the same"), found.against(name, tokens)));
         }
     }
     let mut dense = Fit::of_share(features, 0.5);
     let step = timed(|| dense.step(batches), 3);
     rows.push((format!("`relu`, {features} features, half of them firing"), told(step, &dense)));
     let sae = encode::dictionary(features);
-    let time = timed(|| encode::encode(&sae, &batches[0].x), RUNS);
-    rows.push((format!("codes of a `topk` dictionary, {features} features"), told_time(time)));
-    for peer in ENCODERS {
-        rows.push((format!("{peer}, the same"), peers.against(&format!("{peer}_{features}"), time, tokens)));
+    let names = with_features(&ENCODERS, features);
+    let found = peers.timed(&names, RUNS, || once(|| encode::encode(&sae, &batches[0].x)));
+    rows.push((format!("codes of a `topk` dictionary, {features} features"), told_time(found.ours())));
+    for (peer, name) in ENCODERS.iter().zip(&names) {
+        rows.push((format!("{peer}, the same"), found.against(name, tokens)));
     }
+}
+
+/// The names by which the libraries' works of this width are asked for.
+fn with_features(names: &[&str], features: usize) -> Vec<String> {
+    names.iter().map(|name| format!("{name}_{features}")).collect()
 }
 
 /// Steps whose encoder multiplies numbers rounded to bf16, beside the same in f32: of few codes, which are screened; of so many that
@@ -121,16 +129,16 @@ fn rounded(rows: &mut Rows, batches: &[FitBatch]) {
     }
 }
 
-/// Sixteen dictionaries that read the same rows.
-fn sweep(rows: &mut Rows, peers: &Peers, batches: &[FitBatch]) {
+/// Sixteen dictionaries that read the same rows; a library fits them one after the other.
+fn sweep(rows: &mut Rows, peers: &mut Turns, batches: &[FitBatch]) {
     let features = WIDTHS[0];
     let mut fits: Vec<Fit> = (0..SWEEP.into()).map(|seed| Fit::of_sweep("topk", features, seed)).collect();
-    let time = timed(|| fits.iter_mut().for_each(|fit| fit.step(batches)), 3);
-    rows.push((format!("a step of each of {SWEEP} `topk` dictionaries, {features} features"), milliseconds(time)));
-    for peer in KINDS[0].1 {
-        // A library fits them one after the other.
-        let found = peers.against(&format!("{peer}_{features}"), time / SWEEP, |each| milliseconds(each * SWEEP));
-        rows.push((format!("{peer}, {SWEEP} steps"), found));
+    let names = with_features(KINDS[0].1, features);
+    let found = peers.timed(&names, 3, || once(|| fits.iter_mut().for_each(|fit| fit.step(batches))) / SWEEP);
+    let all = |each: Duration| milliseconds(each * SWEEP);
+    rows.push((format!("a step of each of {SWEEP} `topk` dictionaries, {features} features"), all(found.ours())));
+    for (peer, name) in KINDS[0].1.iter().zip(&names) {
+        rows.push((format!("{peer}, {SWEEP} steps"), found.against(name, all)));
     }
 }
 

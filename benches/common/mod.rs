@@ -7,6 +7,7 @@ pub mod gemma;
 pub mod peers;
 pub mod server;
 pub mod shapes;
+pub mod turns;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -23,17 +23,10 @@ impl Peers {
 
     /// The same with variables of the environment.
     pub fn run_with(script: &str, arguments: &[String], variables: &[(&str, PathBuf)]) -> Self {
-        let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else {
-            return Self(Err("not measured: MICROTOME_PEER_PYTHON is not set".into()));
+        let output = match command(script, arguments, variables) {
+            Ok(mut command) => command.output(),
+            Err(why) => return Self(Err(why)),
         };
-        let script = root().join("benches/peers").join(script);
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).to_string();
-        let output = Command::new(python)
-            .arg(script)
-            .arg(threads)
-            .args(arguments)
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            .output();
         Self(match output {
             Ok(output) if output.status.success() => Ok(times(&String::from_utf8_lossy(&output.stdout))),
             // A process that the system ended for its memory says nothing of its own.
@@ -61,6 +54,17 @@ impl Peers {
             Err(why) => why,
         }
     }
+}
+
+/// The command that runs a script of `benches/peers` with the number of threads and these arguments, or why there is none.
+pub fn command(script: &str, arguments: &[String], variables: &[(&str, PathBuf)]) -> Result<Command, String> {
+    let python = std::env::var("MICROTOME_PEER_PYTHON")
+        .map_err(|_| "not measured: MICROTOME_PEER_PYTHON is not set".to_string())?;
+    let mut command = Command::new(python);
+    command.arg(root().join("benches/peers").join(script));
+    command.arg(std::thread::available_parallelism().map_or(1, |n| n.get()).to_string());
+    command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    Ok(command)
 }
 
 /// Of lines such as `forward 1.34`, in seconds.

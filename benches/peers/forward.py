@@ -1,20 +1,17 @@
-"""Times of TransformerLens and transformers for benches/forward.rs: a line with a name and seconds for each.
+"""Passes of TransformerLens and transformers for benches/forward.rs, which asks for one run after the other.
 
-Arguments: threads, texts, tokens of each, tokens of the prompt, tokens to generate, runs.
+Arguments: threads, texts, tokens of each, tokens of the prompt, tokens to generate.
 """
 
 import sys
-from functools import partial
 
-import timing
 import torch
 from lens import bridge, pythia
+from timing import took, turns
 
-threads, texts, length, prompt, generated, runs = map(int, sys.argv[1:7])
+threads, texts, length, prompt, generated = map(int, sys.argv[1:6])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
-
-seconds = partial(timing.seconds, runs)
 
 
 # What TransformerLens below 4 records of this model by default; its bridge has no `hook_rot_q` and `hook_rot_k` here.
@@ -31,20 +28,22 @@ def lens():
     model = bridge(pythia("eager"))
     tokens = torch.randint(0, 50000, (texts, length))
     site = "blocks.3.hook_resid_post"
-    print("forward", seconds(lambda: model(tokens)))
-    print("part", seconds(lambda: model.run_with_cache(tokens, names_filter=site, stop_at_layer=4)))
     some = dict(names_filter=lambda name: name in SITES)
     assert len(SITES & set(model.run_with_cache(tokens, **some)[1])) == 99, "the bridge has other sites than 99 of the 111"
-    print("recorded", seconds(lambda: model.run_with_cache(tokens, **some)))
+    return {
+        "forward": lambda: took(lambda: model(tokens)),
+        "part": lambda: took(lambda: model.run_with_cache(tokens, names_filter=site, stop_at_layer=4)),
+        "recorded": lambda: took(lambda: model.run_with_cache(tokens, **some)),
+    }
 
 
 def generation():
     model = pythia("sdpa")
     start = torch.arange(1, prompt + 1)[None]
     options = dict(max_new_tokens=generated, min_new_tokens=generated, do_sample=False, use_cache=True, pad_token_id=0)
-    print("token", seconds(lambda: model.generate(start, attention_mask=torch.ones_like(start), **options)) / generated)
+    whole = lambda: model.generate(start, attention_mask=torch.ones_like(start), **options)
+    return {"token": lambda: took(whole) / generated}
 
 
 with torch.inference_mode():
-    lens()
-    generation()
+    turns(lens() | generation())

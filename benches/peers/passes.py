@@ -1,26 +1,22 @@
-"""Times of transformers for benches/passes.rs: a line with a name and seconds for each.
+"""Passes of transformers for benches/passes.rs, which asks for one run after the other.
 
-Arguments: threads, the folder of the weights, tokens of a prompt, tokens of each of several texts, runs.
+Arguments: threads, the folder of the weights, tokens of a prompt, tokens of each of several texts.
 """
 
 import sys
 
 import torch
-from timing import seconds
+from timing import took, turns
 from torch.nn.functional import kl_div, log_softmax
 from transformers import AutoModelForCausalLM
 
 threads, folder = int(sys.argv[1]), sys.argv[2]
-tokens, text, runs = map(int, sys.argv[3:6])
+tokens, text = map(int, sys.argv[3:5])
 torch.set_num_threads(threads)
 
 
 def row_of(row, n):
     return [2] + [1000 + (977 * (i - 1) + 7919 * row) % 200000 for i in range(1, n)]
-
-
-def report(name, work):
-    print(name, seconds(runs, work), flush=True)
 
 
 class Stop(Exception):
@@ -97,24 +93,27 @@ def ablations(model, texts):
     return found
 
 
-model = load(torch.float32)
+model, narrow = load(torch.float32), load(torch.bfloat16)
 ids = torch.tensor([row_of(0, tokens)])
-with torch.inference_mode():
-    report("all_logits", lambda: model(ids))
-    report("last_logits", lambda: model(ids, logits_to_keep=1))
-    report("one_layer", lambda: one_layer(model, ids, 8))
-    report("lens", lambda: lens(model, ids, [4, 9, 14]))
-    clean = torch.tensor([row_of(1, 16)])
-    corrupt = torch.tensor([row_of(1, 8) + row_of(2, 16)[8:]])
-    report("patching", lambda: patching(model, clean, corrupt))
-    texts = [torch.tensor([row_of(n, n)]) for n in [9, 14, 18, 23]]
-    report("ablations", lambda: ablations(model, texts))
-report("gradients", lambda: gradients(model, ids))
-for count in [1, 8, 64]:
-    batch = torch.tensor([row_of(row, text) for row in range(count)])
-    report(f"gradients_{count}", lambda: gradients(model, batch))
-narrow = load(torch.bfloat16)
-with torch.inference_mode():
-    report("all_logits_bf16", lambda: narrow(ids))
-    report("last_logits_bf16", lambda: narrow(ids, logits_to_keep=1))
-    report("one_layer_bf16", lambda: one_layer(narrow, ids, 8))
+clean = torch.tensor([row_of(1, 16)])
+corrupt = torch.tensor([row_of(1, 8) + row_of(2, 16)[8:]])
+texts = [torch.tensor([row_of(n, n)]) for n in [9, 14, 18, 23]]
+batches = {count: torch.tensor([row_of(row, text) for row in range(count)]) for count in [1, 8, 64]}
+factors = torch.randn(2, 2048, 2048)
+
+passes = {
+    "product": lambda: factors[0] @ factors[1],
+    "all_logits": lambda: model(ids),
+    "last_logits": lambda: model(ids, logits_to_keep=1),
+    "one_layer": lambda: one_layer(model, ids, 8),
+    "lens": lambda: lens(model, ids, [4, 9, 14]),
+    "patching": lambda: patching(model, clean, corrupt),
+    "ablations": lambda: ablations(model, texts),
+    "all_logits_bf16": lambda: narrow(ids),
+    "last_logits_bf16": lambda: narrow(ids, logits_to_keep=1),
+    "one_layer_bf16": lambda: one_layer(narrow, ids, 8),
+}
+works = {name: torch.inference_mode()(work) for name, work in passes.items()}
+works["gradients"] = lambda: gradients(model, ids)
+works |= {f"gradients_{count}": lambda batch=batch: gradients(model, batch) for count, batch in batches.items()}
+turns({name: lambda work=work: took(work) for name, work in works.items()})

@@ -1,23 +1,18 @@
-"""Times of llama.cpp and of transformers for benches/real.rs: a line with a name and seconds for each.
+"""Reading and writing by llama.cpp and by transformers for benches/real.rs, which asks for one run after the other.
 
-Arguments: threads, the folder (a GGUF file, and the same weights in `hf`), tokens of the prompt, tokens to write, runs.
+Arguments: threads, the folder (a GGUF file, and the same weights in `hf`), tokens of the prompt, tokens to write.
 """
 
-import statistics
 import sys
-import time
-from functools import partial
 from pathlib import Path
 
 import llama_cpp
-import timing
 import torch
+from timing import took, turns
 from transformers import AutoModelForCausalLM
 
-threads, folder, prompt, written, runs = int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:6])
+threads, folder, prompt, written = int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:5])
 ids = [2] + [1000 + 977 * i % 200000 for i in range(prompt - 1)]
-
-seconds = partial(timing.seconds, runs)
 
 
 def of_llama():
@@ -29,33 +24,35 @@ def of_llama():
         model.eval(ids)
 
     def write():
-        # What the model ends with is written over, so that each run writes as many.
         for _ in range(written):
             model.eval([model.sample(temp=0.0)])
 
-    print("llama_load", seconds(lambda: llama_cpp.Llama(str(path), n_ctx=4096, verbose=False)))
-    print("llama_read", seconds(read))
-    times = []
-    for _ in range(runs):
+    def written_behind():
         read()
-        begin = time.perf_counter()
-        write()
-        times.append(time.perf_counter() - begin)
-    print("llama_write", statistics.median(times) / written)
+        return took(write) / written
+
+    return {
+        "llama_load": lambda: took(lambda: llama_cpp.Llama(str(path), n_ctx=4096, verbose=False)),
+        "llama_read": lambda: took(read),
+        "llama_write": written_behind,
+    }
 
 
 def of_transformers():
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder / "hf", dtype=torch.float32).eval()
     start = torch.tensor([ids])
-    options = dict(min_new_tokens=written, max_new_tokens=written, do_sample=False, use_cache=True)
-    attention_mask = torch.ones_like(start)
-    with torch.inference_mode():
-        print("transformers_read", seconds(lambda: model(start, logits_to_keep=1)))
-        past = seconds(lambda: model.generate(start, attention_mask=attention_mask, min_new_tokens=1, max_new_tokens=1))
-        whole = seconds(lambda: model.generate(start, attention_mask=attention_mask, **options))
-        print("transformers_write", (whole - past) / (written - 1))
+    mask = torch.ones_like(start)
+
+    def generate(tokens):
+        model.generate(start, attention_mask=mask, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, use_cache=True)
+
+    def write():
+        first = took(lambda: generate(1))
+        return (took(lambda: generate(written)) - first) / (written - 1)
+
+    return {"transformers_read": lambda: took(lambda: model(start, logits_to_keep=1)), "transformers_write": write}
 
 
-of_llama()
-of_transformers()
+with torch.inference_mode():
+    turns(of_llama() | of_transformers())

@@ -1,8 +1,8 @@
-"""Times of dictionary steps and codes in Python for benches/sae.rs: a line with a name and seconds for each library, kind and width.
+"""Dictionary steps and codes in Python for benches/sae.rs and benches/real.rs, which ask for each library, kind and width.
 
-Arguments: threads, runs, width of activations, codes of a row, rows, then the numbers of features. The libraries are
-dictionary_learning, sae-lens and eai-sparsify; one that is not there is left out. Activations are random, or those of the
-file of numpy that MICROTOME_BENCH_ROWS names, of which there have to be four batches.
+Arguments: threads, steps of a turn, width of activations, codes of a row, rows. The libraries are dictionary_learning, sae-lens and
+eai-sparsify. Activations are random, or those of the file of numpy that MICROTOME_BENCH_ROWS names, of which there have to be
+four batches.
 """
 
 import itertools
@@ -10,9 +10,9 @@ import os
 import sys
 
 import torch
-from timing import seconds
+from timing import seconds, turns
 
-threads, runs, d, k, rows, *widths = map(int, sys.argv[1:])
+threads, steps, d, k, rows = map(int, sys.argv[1:])
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 torch.set_num_threads(threads)
@@ -120,15 +120,16 @@ PEERS |= {f"sae_lens_{name}": of_sae_lens(name) for name in ("topk", "relu")}
 PEERS |= {"sparsify_topk": of_sparsify, "dictionary_learning_encode": dictionary_learning_codes}
 PEERS |= {"sae_lens_encode": sae_lens_codes, "sparsify_encode": sparsify_codes}
 
-# Rows of a model are for the kind that all libraries have.
-names = [name for name in PEERS if "MICROTOME_BENCH_ROWS" not in os.environ or name.endswith("_topk") and "batch" not in name]
-for features in widths:
-    for name in names:
-        make = PEERS[name]
-        try:
-            step = make(features)
-        except ImportError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
-            continue
+
+class Works(dict):
+    """What is asked for as `NAME_FEATURES`, made when it is asked for first."""
+
+    def __missing__(self, asked):
+        name, features = asked.rsplit("_", 1)
+        step = PEERS[name](int(features))
         numbers = itertools.count()
-        print(f"{name}_{features}", seconds(runs, lambda: step(next(numbers))), flush=True)
+        self[asked] = lambda: seconds(steps, lambda: step(next(numbers)), first=0)
+        return self[asked]
+
+
+turns(Works())
