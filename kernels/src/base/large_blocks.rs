@@ -14,8 +14,8 @@ pub(super) const LARGE: usize = 32 << 20;
 const UNIT: usize = 2 << 20;
 /// The alignment that every mapping has.
 const ALIGNMENT: usize = 4096;
-/// Blocks that are kept at most.
-const COUNT: usize = 32;
+/// Blocks that are kept at most: those that a backward pass through some tens of layers frees.
+const COUNT: usize = 256;
 
 /// Bytes that are kept at most.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);

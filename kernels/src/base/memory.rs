@@ -95,23 +95,35 @@ fn limit() -> Option<u64> {
     None
 }
 
-/// Lets the allocator keep up to 1 GiB of freed memory for reuse, and as much in large blocks, though no more than an eighth of
-/// what is free, if it is a [`KeepingAllocator`]; to be called once before threads start.
+/// Lets the allocator keep freed memory for reuse, up to a fourth of what is free now, though no more than 2 GiB in blocks that are
+/// not large, if it is a [`KeepingAllocator`]; to be called once before threads start.
 ///
-/// Every pass through a model allocates and frees some hundreds of megabytes of activations. Returned to the system,
-/// each page would have to be mapped and zeroed again in the next pass: measured, a sixth of the time of a pass, and a
-/// third of one that records.
+/// Every pass through a model allocates and frees some hundreds of megabytes of activations, and gradients of some thousand
+/// tokens gigabytes. Returned to the system, each page would have to be mapped and zeroed again in the next pass: measured,
+/// a sixth of the time of a pass, and a third of one that records.
 pub fn keep_freed() {
+    let most = look() / 4;
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: settings of the allocator, which ignores unknown ones.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, large_blocks::LARGE as i32);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::try_from(most).unwrap_or(i32::MAX));
         // A single arena, so that memory freed by one thread can be reused by another.
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
     #[cfg(target_os = "linux")]
-    large_blocks::keep((look() / 8).min(1 << 30) as usize);
+    large_blocks::keep(most as usize);
+}
+
+/// Gives the freed memory that the allocator keeps back to the system.
+#[cfg(target_os = "linux")]
+fn release() {
+    large_blocks::release();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: only what is free goes back.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// Returns the name of the CPU, as it calls itself.
@@ -130,13 +142,12 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < SMALL {
         return Ok(());
     }
-    let free = available();
-    check_within(bytes, free, what)?;
     #[cfg(target_os = "linux")]
-    if bytes + u128::from(kept()) > u128::from(free) {
-        large_blocks::release();
+    if bytes + u128::from(kept()) > u128::from(available()) {
+        release();
+        look();
     }
-    Ok(())
+    check_within(bytes, available(), what)
 }
 
 /// Refuses an allocation of more than `free` bytes, measured before the first of several allocations, each of which may
