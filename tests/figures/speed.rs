@@ -24,7 +24,7 @@ const MACHINES: [&str; 3] = ["EPYC, AVX-512", "Xeon, AVX-512", "slower EPYC, AVX
 fn pages(bench: &str) -> [Option<&'static str>; 3] {
     match bench {
         "passes" => [Some("passes"), Some("passes-xeon"), Some("passes-avx2")],
-        "forward" => [Some("forward"), None, Some("forward-avx2")],
+        "forward" => [Some("forward"), Some("forward-xeon"), Some("forward-avx2")],
         "real" => [Some("real"), Some("real-xeon"), Some("real-avx2")],
         "sae" => [None, Some("sae"), Some("sae-avx2")],
         _ => [None; 3],
