@@ -95,35 +95,24 @@ fn limit() -> Option<u64> {
     None
 }
 
-/// Lets the allocator keep freed memory for reuse, up to a fourth of what is free now, though no more than 2 GiB in blocks that are
-/// not large, if it is a [`KeepingAllocator`]; to be called once before threads start.
+/// Lets the allocator keep freed memory for reuse, if it is a [`KeepingAllocator`]: large blocks up to an eighth of what is free
+/// now, and others up to as much, though at least 1 GiB and at most 2 GiB; to be called once before threads start.
 ///
 /// Every pass through a model allocates and frees some hundreds of megabytes of activations, and gradients of some thousand
 /// tokens gigabytes. Returned to the system, each page would have to be mapped and zeroed again in the next pass: measured,
 /// a sixth of the time of a pass, and a third of one that records.
 pub fn keep_freed() {
-    let most = look() / 4;
+    let most = look() / 8;
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: settings of the allocator, which ignores unknown ones.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, large_blocks::LARGE as i32);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::try_from(most).unwrap_or(i32::MAX));
+        libc::mallopt(libc::M_TRIM_THRESHOLD, most.clamp(1 << 30, i32::MAX as u64) as i32);
         // A single arena, so that memory freed by one thread can be reused by another.
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
     #[cfg(target_os = "linux")]
     large_blocks::keep(most as usize);
-}
-
-/// Gives the freed memory that the allocator keeps back to the system.
-#[cfg(target_os = "linux")]
-fn release() {
-    large_blocks::release();
-    #[cfg(target_env = "gnu")]
-    // SAFETY: only what is free goes back.
-    unsafe {
-        libc::malloc_trim(0)
-    };
 }
 
 /// Returns the name of the CPU, as it calls itself.
@@ -142,12 +131,13 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < SMALL {
         return Ok(());
     }
+    let free = available();
+    check_within(bytes, free, what)?;
     #[cfg(target_os = "linux")]
-    if bytes + u128::from(kept()) > u128::from(available()) {
-        release();
-        look();
+    if bytes + u128::from(kept()) > u128::from(free) {
+        large_blocks::release();
     }
-    check_within(bytes, available(), what)
+    Ok(())
 }
 
 /// Refuses an allocation of more than `free` bytes, measured before the first of several allocations, each of which may
