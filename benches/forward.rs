@@ -15,8 +15,8 @@ mod products;
 
 use std::time::Duration;
 
-use common::turns::{Turns, once};
-use common::{BenchPage, Rows, child, milliseconds, rate, shapes};
+use common::turns::Turns;
+use common::{BenchPage, Rows, child, milliseconds, once, rate, shapes};
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
@@ -25,6 +25,7 @@ use microtome::model::generate::SamplingSettings;
 use microtome::model::run::Ask;
 use microtome::model::site::{Place, Site, SiteKind, select};
 use microtome::tensor::{DType, Device};
+use products::Products;
 
 const TEXTS: usize = 16;
 const LENGTH: usize = 128;
@@ -65,30 +66,33 @@ fn passes(rows: &mut Rows, peers: &mut Turns) {
     let ask = |places: &[Place]| Ask { places: places.to_vec(), ..Ask::default() };
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
 
-    let mut beside = |name: &str, ours: &mut dyn FnMut() -> Duration| peers.timed(&[name.into()], RUNS, ours);
+    let mut plain = || drop(model.logits(&batch, Vec::new(), &task).unwrap());
 
-    let found = beside("forward", &mut || once(|| drop(model.logits(&batch, Vec::new(), &task).unwrap())));
-    let forward = found.ours();
-    row("forward with all logits", milliseconds(forward));
+    let mut products = Products::new(6, true);
+    let found = peers.timed_beside(&["forward".into()], RUNS, &mut || products.compute(), &mut plain);
+    row("forward with all logits", milliseconds(found.ours()));
     row("TransformerLens, the same", found.against("forward", milliseconds));
-    row("its matrix products alone", against(products::time(6, true), forward));
+    row("its matrix products alone", found.against_other());
 
     let one = select(model.config(), "resid_post.3").unwrap();
-    let found = beside("part", &mut || once(|| drop(model.cache(&batch, ask(&one), &task).unwrap())));
+    let mut products = Products::new(4, false);
+    let mut record_one = || drop(model.cache(&batch, ask(&one), &task).unwrap());
+    let found = peers.timed_beside(&["stopped".into()], RUNS, &mut || products.compute(), &mut record_one);
     row("`resid_post.3` alone", milliseconds(found.ours()));
-    row("TransformerLens, stop_at_layer=4", found.against("part", milliseconds));
-    row("its matrix products alone", against(products::time(4, false), found.ours()));
+    row("TransformerLens, stop_at_layer=4", found.against("stopped", milliseconds));
+    row("its matrix products alone", found.against_other());
 
     let all = by_default(model.config());
-    let found = beside("recorded", &mut || once(|| drop(model.run(&batch, ask(&all), &task).unwrap())));
+    let mut record_all = || drop(model.run(&batch, ask(&all), &task).unwrap());
+    let found = peers.timed_beside(&["recorded".into()], RUNS, &mut plain, &mut record_all);
     row(&format!("forward that records {} sites", all.len()), milliseconds(found.ours()));
-    row("of the plain forward", format!("{:.2} times", ratio(found.ours(), forward)));
+    row("the plain forward beside it", found.against_other());
     row(
         "TransformerLens, run_with_cache of the 99 of them that its bridge has",
         found.against("recorded", milliseconds),
     );
 
-    let found = beside("token", &mut || generation(&model, &task));
+    let found = peers.timed(&["token".into()], RUNS, || generation(&model, &task));
     row("generation, one text, with cache", rate(1, found.ours()));
     row("transformers, the same", found.against("token", |each| rate(1, each)));
 }
@@ -99,13 +103,4 @@ fn generation(model: &Decoder, task: &Task) -> Duration {
     let choice = SamplingSettings::greedy(GENERATED);
     let run = || drop(model.generate(&prompt, &choice, Vec::new(), &mut |_, _| Ok(true), task).unwrap());
     once(run) / GENERATED as u32
-}
-
-fn ratio(a: Duration, b: Duration) -> f64 {
-    a.as_secs_f64() / b.as_secs_f64()
-}
-
-/// A time of something else, and how it compares with ours.
-fn against(other: Duration, ours: Duration) -> String {
-    format!("{} (ours takes {:.2} times that)", milliseconds(other), ratio(ours, other))
 }

@@ -10,8 +10,8 @@ mod common;
 
 use std::path::Path;
 
-use common::turns::{Turns, once};
-use common::{BenchPage, Rows, eval, folder, gemma, in_session, milliseconds};
+use common::turns::Turns;
+use common::{BenchPage, Rows, eval, folder, gemma, in_session, milliseconds, once};
 use microtome::base::memory;
 use microtome::script::Session;
 

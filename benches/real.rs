@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use common::child::{self, limited};
 use common::server::Server;
-use common::turns::{Turns, once};
-use common::{BenchPage, Rows, gemma, human, milliseconds, rate};
+use common::turns::Turns;
+use common::{BenchPage, Rows, gemma, human, milliseconds, once, rate};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Task, memory};

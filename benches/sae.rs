@@ -19,8 +19,8 @@ mod step;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::turns::{Turns, once};
-use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, rate, seconds, timed};
+use common::turns::Turns;
+use common::{BenchPage, Rows, anywhere, eval, in_session, milliseconds, once, rate, seconds, timed};
 use microtome::base::memory;
 use microtome::sae::fit::{EncoderProducts, FitBatch};
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};

@@ -152,15 +152,14 @@ pub fn median(mut times: Vec<Duration>) -> Duration {
 /// The median of this many runs, after a warm-up.
 pub fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
     work();
-    median(
-        (0..runs)
-            .map(|_| {
-                let begin = Instant::now();
-                work();
-                begin.elapsed()
-            })
-            .collect(),
-    )
+    median((0..runs).map(|_| once(&mut work)).collect())
+}
+
+/// The time of one run.
+pub fn once(work: impl FnOnce()) -> Duration {
+    let begin = Instant::now();
+    work();
+    begin.elapsed()
 }
 
 pub fn seconds(time: Duration) -> String {

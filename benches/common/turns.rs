@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{median, peers};
+use super::{median, milliseconds, once, peers};
 
 /// How long threads of either side may wait awake for more work.
 const PAUSE: Duration = Duration::from_millis(50);
+/// What no work of a peer is called.
+const OTHER: &str = "other work of ours";
 
 /// A peer that runs what it is asked for, or the reason why there is none.
 pub struct Turns(Result<Asked, String>);
@@ -36,6 +38,11 @@ impl Turns {
         Self(command.and_then(|command| started(command).map_err(|error| format!("not measured: {error}"))))
     }
 
+    /// No peer.
+    pub fn alone() -> Self {
+        Self(Err("no peer was started".into()))
+    }
+
     /// Runs ours and then each of these works of the peer, by turns, once more than `runs`: the first turn does not count.
     pub fn timed(&mut self, names: &[String], runs: usize, mut ours: impl FnMut() -> Duration) -> Timed {
         let theirs = names.iter().map(|name| (name.clone(), Ok(Vec::new()))).collect();
@@ -56,6 +63,24 @@ impl Turns {
             }
             std::thread::sleep(PAUSE);
         }
+        found
+    }
+
+    /// The same, where each turn begins with another work of ours.
+    pub fn timed_beside(
+        &mut self,
+        names: &[String],
+        runs: usize,
+        other: &mut dyn FnMut(),
+        ours: &mut dyn FnMut(),
+    ) -> Timed {
+        let mut times = Vec::new();
+        let mut found = self.timed(names, runs, || {
+            times.push(once(&mut *other));
+            once(&mut *ours)
+        });
+        times.remove(0);
+        found.theirs.insert(OTHER.into(), Ok(times));
         found
     }
 
@@ -106,8 +131,27 @@ impl Timed {
         median(self.ours.clone())
     }
 
-    /// The median of a peer in `words`, and the median and the range of how it compares with ours in each turn.
+    /// The median of a peer in `words`, how many times as fast ours is, and the range of that in single turns.
     pub fn against(&self, name: &str, words: impl Fn(Duration) -> String) -> String {
+        self.told(name, words, |[least, middle, most]| {
+            format!("ours is {middle:.2} times as fast; in single turns {least:.2} to {most:.2}")
+        })
+    }
+
+    /// The median of the other work of ours, how many times as long ours takes, and the range of that in single turns.
+    pub fn against_other(&self) -> String {
+        self.told(OTHER, milliseconds, |[least, middle, most]| {
+            format!(
+                "ours takes {:.2} times that; in single turns {:.2} to {:.2}",
+                1.0 / middle,
+                1.0 / most,
+                1.0 / least
+            )
+        })
+    }
+
+    /// The median of another, and what is said of the least, the median and the largest ratio of its times and ours.
+    fn told(&self, name: &str, words: impl Fn(Duration) -> String, say: impl Fn([f64; 3]) -> String) -> String {
         let times = match &self.theirs[name] {
             Ok(times) => times,
             Err(why) => return why.clone(),
@@ -115,15 +159,7 @@ impl Timed {
         let pairs = times.iter().zip(&self.ours);
         let mut ratios: Vec<f64> = pairs.map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64()).collect();
         ratios.sort_by(f64::total_cmp);
-        let [least, middle, most] = [0, ratios.len() / 2, ratios.len() - 1].map(|at| ratios[at]);
-        let theirs = words(median(times.clone()));
-        format!("{theirs} (ours is {middle:.2} times as fast; in single turns {least:.2} to {most:.2})")
+        let said = say([0, ratios.len() / 2, ratios.len() - 1].map(|at| ratios[at]));
+        format!("{} ({said})", words(median(times.clone())))
     }
-}
-
-/// The time of one run.
-pub fn once(work: impl FnOnce()) -> Duration {
-    let begin = Instant::now();
-    work();
-    begin.elapsed()
 }

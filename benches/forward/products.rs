@@ -1,43 +1,50 @@
 //! The matrix products of a forward pass alone: gemm's time for the same sizes.
 
-use std::time::Duration;
-
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::common::timed;
-use super::{LENGTH, RUNS, TEXTS};
+use super::{LENGTH, TEXTS};
 
 const HEADS: usize = 8;
 const SIZE: usize = 64;
 const WIDTH: usize = HEADS * SIZE;
 const WIDE: usize = 2048;
 const VOCAB: usize = 50_304;
+const ROWS: usize = TEXTS * LENGTH;
 
-/// The products of this many blocks, attention included, into allocated memory.
-pub fn time(layers: usize, logits: bool) -> Duration {
-    let rows = TEXTS * LENGTH;
-    let x = vec![0.5; rows * WIDE];
-    let weights = vec![0.5; VOCAB * WIDTH];
-    let mut y = vec![0.0; rows * if logits { VOCAB } else { WIDE }];
-    let maps = [[rows, WIDTH, 3 * WIDTH], [rows, WIDTH, WIDTH], [rows, WIDTH, WIDE], [rows, WIDE, WIDTH]];
-    timed(
-        || {
-            for _ in 0..layers {
-                for sizes in maps {
-                    multiply(sizes, &x, &weights, &mut y, Parallelism::Rayon(0));
-                }
-                y.par_chunks_mut(LENGTH * LENGTH).take(TEXTS * HEADS).for_each(|y| {
-                    multiply([LENGTH, SIZE, LENGTH], &x, &weights, y, Parallelism::None);
-                    multiply([LENGTH, LENGTH, SIZE], &x, &weights, y, Parallelism::None);
-                });
+/// What the products are of, and memory for what they give.
+pub struct Products {
+    layers: usize,
+    logits: bool,
+    x: Vec<f32>,
+    weights: Vec<f32>,
+    y: Vec<f32>,
+}
+
+impl Products {
+    /// The products of this many blocks, attention included, and those of the vocabulary where `logits` says so.
+    pub fn new(layers: usize, logits: bool) -> Self {
+        let x = vec![0.5; ROWS * WIDE];
+        let weights = vec![0.5; VOCAB * WIDTH];
+        let y = vec![0.0; ROWS * if logits { VOCAB } else { WIDE }];
+        Self { layers, logits, x, weights, y }
+    }
+
+    pub fn compute(&mut self) {
+        let Self { x, weights, y, .. } = self;
+        for _ in 0..self.layers {
+            for sizes in [[ROWS, WIDTH, 3 * WIDTH], [ROWS, WIDTH, WIDTH], [ROWS, WIDTH, WIDE], [ROWS, WIDE, WIDTH]] {
+                multiply(sizes, x, weights, y, Parallelism::Rayon(0));
             }
-            if logits {
-                multiply([rows, WIDTH, VOCAB], &x, &weights, &mut y, Parallelism::Rayon(0));
-            }
-        },
-        RUNS,
-    )
+            y.par_chunks_mut(LENGTH * LENGTH).take(TEXTS * HEADS).for_each(|y| {
+                multiply([LENGTH, SIZE, LENGTH], x, weights, y, Parallelism::None);
+                multiply([LENGTH, LENGTH, SIZE], x, weights, y, Parallelism::None);
+            });
+        }
+        if self.logits {
+            multiply([ROWS, WIDTH, VOCAB], x, weights, y, Parallelism::Rayon(0));
+        }
+    }
 }
 
 /// y = x W^T for x `[m, k]` and W `[n, k]`.

@@ -32,7 +32,7 @@ def lens():
     assert len(SITES & set(model.run_with_cache(tokens, **some)[1])) == 99, "the bridge has other sites than 99 of the 111"
     return {
         "forward": lambda: took(lambda: model(tokens)),
-        "part": lambda: took(lambda: model.run_with_cache(tokens, names_filter=site, stop_at_layer=4)),
+        "stopped": lambda: took(lambda: model.run_with_cache(tokens, names_filter=site, stop_at_layer=4)),
         "recorded": lambda: took(lambda: model.run_with_cache(tokens, **some)),
     }
 
