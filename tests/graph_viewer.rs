@@ -222,7 +222,7 @@ fn circuit_tracers_viewer_shows_a_saved_graph_and_its_cards() {
     // The page is laid out once, for the size that it finds.
     page.open("about:blank");
     page.size(1400, 1000);
-    page.js(&format!("location.href = '{}/index.html'", server.address));
+    page.go(&format!("{}/index.html", server.address));
     page.until(&format!("{NODES}.size() > 0"));
     let list_of_graphs = "[...document.querySelectorAll('.graph-prompt-select option')].map(one => one.value)";
     assert_eq!(page.js(list_of_graphs), json!([graph["metadata"]["slug"]]));

@@ -95,8 +95,13 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             self.call(&format!("{domain}.enable"), json!({}));
         }
-        self.call("Page.navigate", json!({ "url": address }));
+        self.go(address);
         session
+    }
+
+    /// Leaves the page for another, which is there when this returns.
+    pub fn go(&mut self, address: &str) {
+        self.call("Page.navigate", json!({ "url": address }));
     }
 
     /// Drives a page that is open.
